@@ -1,0 +1,29 @@
+//! DMARC aggregate reports (RFC 7489, RFC 9990): bytes in, reports out.
+//!
+//! This crate is the trust boundary: everything hostile stops here. It takes the bytes of a delivery apart
+//! ([`unpack`]: mail, gzip, zip) within [`Limits`] and parses each report as a stream ([`Parser`]), in memory that
+//! does not grow with the report. It knows nothing of databases, networks or async, and it never panics on input.
+//!
+//! Start reading at [`unpack`], then [`Parser`].
+
+mod error;
+mod header;
+mod limits;
+mod parser;
+mod record;
+mod unpack;
+mod warning;
+mod xml;
+
+pub use error::{Code, Error};
+pub use header::{
+    Alignment, DateRange, DiscoveryMethod, Header, Policy, PolicyPublished, ReportMetadata,
+};
+pub use limits::Limits;
+pub use parser::{Parser, Summary};
+pub use record::{
+    Disposition, DkimAuthResult, DkimResult, OddValue, Reason, Record, SpfAuthResult, SpfResult,
+    SpfScope,
+};
+pub use unpack::{Body, Content, Document, Xml, unpack};
+pub use warning::{Warning, WarningCode};

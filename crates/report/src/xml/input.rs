@@ -1,0 +1,212 @@
+//! The text of a document as UTF-8: counted, hashed and, where it is of another encoding, converted.
+
+use std::io::{self, Read};
+
+use encoding_rs::{Decoder, Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE};
+use sha2::{Digest, Sha256};
+
+use crate::{Code, Error, Limits, Xml, error::quoted, unpack::Budget};
+
+/// Enough for any XML declaration.
+const PREFIX_BYTES: usize = 4096;
+
+pub(super) struct Input {
+    counted: Counted,
+    /// What was read ahead to find out the encoding, and how much of it has been given out.
+    prefix: Vec<u8>,
+    prefix_start: usize,
+    transcoder: Option<Transcoder>,
+    /// Bytes of a byte order mark left out in front.
+    pub(super) mark_bytes: usize,
+}
+
+impl Input {
+    pub(super) fn open(xml: &Xml, limits: &Limits) -> Result<Self, Error> {
+        let mut counted = Counted {
+            reader: xml.source.open()?,
+            hash: Sha256::new(),
+            offset: 0,
+            budget: xml.budget.clone(),
+            bytes_max: limits.report_bytes,
+        };
+        let mut prefix = vec![0; PREFIX_BYTES];
+        let mut length = 0;
+        while length < PREFIX_BYTES {
+            match counted.read(&mut prefix[length..])? {
+                0 => break,
+                read => length += read,
+            }
+        }
+        prefix.truncate(length);
+        let (encoding, mark_bytes) = detect(&prefix)?;
+        Ok(Self {
+            counted,
+            prefix,
+            prefix_start: mark_bytes,
+            transcoder: (encoding != UTF_8).then(|| Transcoder::new(encoding)),
+            mark_bytes,
+        })
+    }
+
+    /// Reads UTF-8, except that what was declared UTF-8 is passed on as it is.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let Some(transcoder) = &mut self.transcoder else {
+            return read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, out);
+        };
+        while !transcoder.finished {
+            let written = transcoder.decode(out);
+            if written > 0 || transcoder.finished {
+                return Ok(written);
+            }
+            let raw = transcoder.room();
+            let read = read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, raw)?;
+            transcoder.filled(read);
+        }
+        Ok(0)
+    }
+
+    /// Whether bytes outside the declared encoding were replaced while converting.
+    pub(super) fn has_replaced(&self) -> bool {
+        self.transcoder
+            .as_ref()
+            .is_some_and(|transcoder| transcoder.has_replaced)
+    }
+
+    /// SHA-256 of what was read, as it was before any conversion.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        self.counted.hash.clone().finalize().into()
+    }
+}
+
+fn read_raw(
+    counted: &mut Counted,
+    prefix: &[u8],
+    prefix_start: &mut usize,
+    out: &mut [u8],
+) -> Result<usize, Error> {
+    let mut rest = &prefix[*prefix_start..];
+    if rest.is_empty() {
+        return counted.read(out);
+    }
+    let read = rest.read(out).unwrap_or_default();
+    *prefix_start += read;
+    Ok(read)
+}
+
+/// Counts, limits and hashes the decompressed bytes.
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    hash: Sha256,
+    offset: u64,
+    budget: Budget,
+    bytes_max: u64,
+}
+
+impl Counted {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let read = loop {
+            match self.reader.read(out) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| Error::from_io(error, self.offset))?,
+            }
+        };
+        self.hash.update(&out[..read]);
+        self.offset += read as u64;
+        if self.offset > self.bytes_max {
+            return Err(Error::new(
+                Code::TooLarge,
+                self.offset,
+                "the report is too large",
+            ));
+        }
+        self.budget.charge(self.offset)?;
+        Ok(read)
+    }
+}
+
+struct Transcoder {
+    decoder: Decoder,
+    raw: Vec<u8>,
+    start: usize,
+    end: usize,
+    is_last: bool,
+    finished: bool,
+    has_replaced: bool,
+}
+
+impl Transcoder {
+    fn new(encoding: &'static Encoding) -> Self {
+        Self {
+            decoder: encoding.new_decoder_without_bom_handling(),
+            raw: vec![0; 64 * 1024],
+            start: 0,
+            end: 0,
+            is_last: false,
+            finished: false,
+            has_replaced: false,
+        }
+    }
+
+    fn decode(&mut self, out: &mut [u8]) -> usize {
+        let raw = &self.raw[self.start..self.end];
+        let (result, read, written, has_replaced) =
+            self.decoder.decode_to_utf8(raw, out, self.is_last);
+        self.start += read;
+        self.has_replaced |= has_replaced;
+        self.finished = self.is_last && result == encoding_rs::CoderResult::InputEmpty;
+        written
+    }
+
+    /// Where to put more raw bytes, once all there were are decoded.
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.raw
+    }
+
+    fn filled(&mut self, read: usize) {
+        self.start = 0;
+        self.end = read;
+        self.is_last = read == 0;
+    }
+}
+
+/// The encoding, and the length of the byte order mark if there is one (D1, D2).
+fn detect(prefix: &[u8]) -> Result<(&'static Encoding, usize), Error> {
+    match prefix {
+        [0xef, 0xbb, 0xbf, ..] => return Ok((UTF_8, 3)),
+        [0xff, 0xfe, ..] => return Ok((UTF_16LE, 2)),
+        [0xfe, 0xff, ..] => return Ok((UTF_16BE, 2)),
+        [b'<', 0, ..] => return Ok((UTF_16LE, 0)),
+        [0, b'<', ..] => return Ok((UTF_16BE, 0)),
+        _ => {}
+    }
+    let Some(label) = declared_label(prefix) else {
+        return Ok((UTF_8, 0));
+    };
+    // A declaration that could be read byte by byte is not UTF-16 whatever it says, and ASCII is UTF-8.
+    let is_ascii_label = [&b"us-ascii"[..], b"ascii"]
+        .iter()
+        .any(|ascii| label.eq_ignore_ascii_case(ascii));
+    match Encoding::for_label(label) {
+        Some(encoding) if encoding == REPLACEMENT => {}
+        Some(encoding) if is_ascii_label || encoding == UTF_16LE || encoding == UTF_16BE => {
+            return Ok((UTF_8, 0));
+        }
+        Some(encoding) => return Ok((encoding, 0)),
+        None if label.to_ascii_lowercase().starts_with(b"utf-16") => return Ok((UTF_8, 0)),
+        None => {}
+    }
+    let detail = format!("the encoding {} is not known", quoted(label));
+    Err(Error::new(Code::BadEncoding, 0, detail))
+}
+
+/// The value of `encoding` in an XML declaration; `None` also if it is empty.
+fn declared_label(prefix: &[u8]) -> Option<&[u8]> {
+    let declaration = prefix.trim_ascii_start().strip_prefix(b"<?xml")?;
+    let declaration = &declaration[..memchr::memmem::find(declaration, b"?>")?];
+    let place = memchr::memmem::find(declaration, b"encoding")?;
+    let value = declaration[place + b"encoding".len()..].trim_ascii_start();
+    let value = value.strip_prefix(b"=")?.trim_ascii_start();
+    let (quote, value) = value.split_first()?;
+    let end = memchr::memchr(*quote, value)?;
+    Some(value[..end].trim_ascii()).filter(|label| !label.is_empty())
+}
