@@ -1,0 +1,83 @@
+//! What can go wrong with the database. A report that cannot be stored is not among it: that is an outcome.
+
+use std::sync::Arc;
+
+/// A failure of ours: nothing is lost, and the same call may be made again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused a statement, or is out of reach.
+    #[error("database: {0}")]
+    Database(Arc<sqlx::Error>),
+    /// The schema could not be brought up to date.
+    #[error("migrating the database: {0}")]
+    Migrate(Arc<sqlx::migrate::MigrateError>),
+    /// A row says what it cannot say.
+    #[error("table {table}, column {column}: {detail}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The writer has been shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anybody doing anything but bringing the database back.
+    pub fn is_passing(&self) -> bool {
+        let error: &sqlx::Error = match self {
+            Self::Database(error) => error,
+            Self::Migrate(error) => match error.as_ref() {
+                sqlx::migrate::MigrateError::Execute(error)
+                | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error,
+                _ => return false,
+            },
+            Self::Corrupt { .. } | Self::Closed => return false,
+        };
+        match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed => true,
+            // Connection, transaction rolled back, resources, not in the right state, operator intervention, system, internal.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                ["08", "25", "40", "53", "55", "57", "58", "XX"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
+            _ => false,
+        }
+    }
+
+    /// Whether the database refused the data itself, so that trying again cannot help (SQLSTATE classes 22, 23, 54).
+    pub(crate) fn is_data(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| {
+                ["22", "23", "54"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            })
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migrate(Arc::new(error))
+    }
+}

@@ -1,0 +1,269 @@
+//! The ledger of deliveries, and the raw bytes of those of which something was not stored.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+
+use bytes::Bytes;
+use report::Body;
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{Delivery, Error, Outcome, Store, delivery::OutcomeRow};
+
+/// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
+pub const KEEP_RAW_BYTES_MAX: u64 = 25 * 1024 * 1024;
+
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub struct DeliveryRow {
+    /// In order of receipt.
+    pub delivery_id: Uuid,
+    /// When it was handed over.
+    pub received_at: OffsetDateTime,
+    /// Its size as delivered.
+    pub size_bytes: i64,
+    /// `imap:<mailbox>`, `http` or `file`.
+    pub origin: String,
+    /// The most serious outcome of its documents.
+    pub outcome: Outcome,
+    /// File name or the like.
+    pub name: Option<String>,
+    /// SHA-256 of its bytes.
+    pub sha256: Vec<u8>,
+    /// The outcome of each document.
+    pub documents: Vec<OutcomeRow>,
+    /// Whether its bytes are kept, so that it can be downloaded and tried again.
+    pub raw_kept: bool,
+}
+
+/// Which deliveries to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Only those with this outcome.
+    pub outcome: Option<Outcome>,
+    /// Only those received before this one.
+    pub before: Option<Uuid>,
+}
+
+/// A delivery whose bytes are kept.
+#[derive(Clone, Debug)]
+pub struct RawDelivery {
+    /// The delivery, ready to be tried again.
+    pub delivery: Delivery,
+    /// Its bytes as delivered.
+    pub raw: Bytes,
+}
+
+#[derive(Serialize)]
+struct NewDeliveryRow<'a> {
+    delivery_id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    received_at: OffsetDateTime,
+    size_bytes: u64,
+    origin: &'a str,
+    outcome: &'static str,
+    name: Option<&'a str>,
+    sha256: String,
+    documents: &'a [OutcomeRow],
+}
+
+/// Writes deliveries into the ledger, over what an earlier try left there, and keeps the bytes that must be kept.
+pub(crate) async fn record_deliveries<'a>(
+    connection: &mut PgConnection,
+    deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
+) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    let mut kept_ids = Vec::new();
+    let mut kept_raws = Vec::new();
+    for (delivery, documents) in deliveries {
+        rows.push(NewDeliveryRow {
+            delivery_id: delivery.delivery_id,
+            received_at: delivery.received_at,
+            size_bytes: delivery.size_bytes,
+            origin: &delivery.origin,
+            outcome: Outcome::of_all(documents).as_str(),
+            name: delivery.name.as_deref(),
+            sha256: crate::report_row::hex_bytea(&delivery.sha256),
+            documents,
+        });
+        if delivery.size_bytes <= KEEP_RAW_BYTES_MAX && documents.iter().any(OutcomeRow::keeps_raw)
+        {
+            kept_ids.push(delivery.delivery_id);
+            kept_raws
+                .push(read_whole(&delivery.body, delivery.size_bytes).map_err(sqlx::Error::Io)?);
+        }
+    }
+    sqlx::query!(
+        r#"
+        insert into deliveries (delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents)
+        select delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents
+        from jsonb_populate_recordset(null::deliveries, $1)
+        on conflict (delivery_id) do update
+        set outcome = excluded.outcome, documents = excluded.documents
+        "#,
+        Json(rows) as _
+    )
+    .execute(&mut *connection)
+    .await?;
+    if !kept_ids.is_empty() {
+        sqlx::query!(
+            r#"
+            insert into quarantine (delivery_id, raw)
+            select * from unnest($1::uuid[], $2::bytea[])
+            on conflict (delivery_id) do nothing
+            "#,
+            &kept_ids,
+            &kept_raws
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+fn read_whole(body: &Body, size_bytes: u64) -> io::Result<Vec<u8>> {
+    match body {
+        Body::Memory(bytes) => Ok(bytes.to_vec()),
+        Body::File(file) => read_file(file, size_bytes),
+    }
+}
+
+fn read_file(file: &File, size_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size_bytes as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+impl Store {
+    /// Lists deliveries, newest first.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: i64,
+    ) -> Result<Vec<DeliveryRow>, Error> {
+        let rows = sqlx::query_as!(
+            LedgerRow,
+            r#"
+            select
+                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
+                d.documents as "documents: Json<Vec<OutcomeRow>>",
+                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
+            from deliveries d
+            where ($1::text is null or d.outcome = $1)
+                and ($2::uuid is null or d.delivery_id < $2)
+            order by d.delivery_id desc
+            limit $3
+            "#,
+            filter.outcome.map(Outcome::as_str),
+            filter.before,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(DeliveryRow::try_from).collect()
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, delivery_id: Uuid) -> Result<Option<DeliveryRow>, Error> {
+        sqlx::query_as!(
+            LedgerRow,
+            r#"
+            select
+                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
+                d.documents as "documents: Json<Vec<OutcomeRow>>",
+                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
+            from deliveries d
+            where d.delivery_id = $1
+            "#,
+            delivery_id
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .map(DeliveryRow::try_from)
+        .transpose()
+    }
+
+    /// A delivery with its bytes, if they are kept.
+    pub async fn raw(&self, delivery_id: Uuid) -> Result<Option<RawDelivery>, Error> {
+        let row = sqlx::query!(
+            r#"
+            select d.delivery_id, d.received_at, d.origin, d.name, d.sha256, q.raw
+            from deliveries d
+            join quarantine q on q.delivery_id = d.delivery_id
+            where d.delivery_id = $1
+            "#,
+            delivery_id
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let raw = Bytes::from(row.raw);
+        let sha256 = row
+            .sha256
+            .try_into()
+            .map_err(|sha256: Vec<u8>| Error::Corrupt {
+                table: "deliveries",
+                column: "sha256",
+                detail: format!("{} bytes", sha256.len()),
+            })?;
+        Ok(Some(RawDelivery {
+            delivery: Delivery {
+                delivery_id: row.delivery_id,
+                origin: row.origin,
+                name: row.name,
+                received_at: row.received_at,
+                size_bytes: raw.len() as u64,
+                sha256,
+                body: Body::Memory(raw.clone()),
+            },
+            raw,
+        }))
+    }
+
+    /// Throws the bytes of a delivery away; its row in the ledger stays. `false` if none were kept.
+    pub async fn discard(&self, delivery_id: Uuid) -> Result<bool, Error> {
+        let done = sqlx::query!("delete from quarantine where delivery_id = $1", delivery_id)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+/// A row of the ledger as it is read.
+struct LedgerRow {
+    delivery_id: Uuid,
+    received_at: OffsetDateTime,
+    size_bytes: i64,
+    origin: String,
+    outcome: String,
+    name: Option<String>,
+    sha256: Vec<u8>,
+    documents: Json<Vec<OutcomeRow>>,
+    raw_kept: bool,
+}
+
+impl TryFrom<LedgerRow> for DeliveryRow {
+    type Error = Error;
+
+    fn try_from(row: LedgerRow) -> Result<Self, Error> {
+        let outcome = Outcome::from_word(&row.outcome).ok_or_else(|| Error::Corrupt {
+            table: "deliveries",
+            column: "outcome",
+            detail: format!("{:?}", row.outcome),
+        })?;
+        Ok(Self {
+            delivery_id: row.delivery_id,
+            received_at: row.received_at,
+            size_bytes: row.size_bytes,
+            origin: row.origin,
+            outcome,
+            name: row.name,
+            sha256: row.sha256,
+            documents: row.documents.0,
+            raw_kept: row.raw_kept,
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! Everything ruad keeps, in PostgreSQL: every SQL statement, the migrations, the writer and the private server.
+//!
+//! The promise of this crate is "exactly once": a report is stored whole or not at all, once, however often and
+//! however concurrently it is delivered. A unique constraint decides, inside the transaction that stores the report,
+//! its records and its rollup. It never parses a report and knows nothing of HTTP or mail.
+//!
+//! Start reading at [`Store`], then [`Store::submit`] (many small reports in one commit) and [`Store::stream`] (one
+//! large report). Reads: [`Store::sources`] and its neighbours.
+
+mod copy;
+mod delivery;
+mod domains;
+mod error;
+mod identity;
+mod ledger;
+mod maintain;
+mod partitions;
+mod private;
+mod query;
+mod report_row;
+mod store;
+mod stream;
+mod writer;
+
+pub use delivery::{Delivery, Outcome, OutcomeRow, Pending, Submission};
+pub use error::Error;
+pub use identity::{day_of, report_uid};
+pub use ledger::{DeliveryFilter, DeliveryRow, KEEP_RAW_BYTES_MAX, RawDelivery};
+pub use maintain::{Mismatch, Prune};
+pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
+pub use query::{
+    Dispositions, DomainSummary, DomainTotals, LatestPolicy, Range, RecordRow, ReportFilter,
+    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, Totals,
+};
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
+pub use store::{MIGRATOR, Options, Store};
+pub use stream::ReportStream;
+pub use writer::Room;

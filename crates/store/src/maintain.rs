@@ -1,0 +1,197 @@
+//! Checking and rebuilding what is derived, and forgetting what is kept for a time.
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{Error, Store};
+
+/// Something that does not add up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// The invariant: `records_of_report`, `source_days` or `delivery_of_report`.
+    pub check: String,
+    /// The policy domain.
+    pub domain: String,
+    /// Which report or which day.
+    pub place: String,
+    /// What should be and what is.
+    pub detail: String,
+}
+
+/// How long the bytes of deliveries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Prune {
+    /// Those kept before are thrown away.
+    pub kept_before: OffsetDateTime,
+    /// Bytes kept at most; the oldest go first.
+    pub total_bytes_max: u64,
+}
+
+impl Store {
+    /// Compares what must be equal and returns what is not, at most `limit` of each kind: the totals of every report
+    /// with its records, the rollup with the records, and reports with the ledger.
+    pub async fn verify(&self, limit: i64) -> Result<Vec<Mismatch>, Error> {
+        let mut snapshot = self.pool.begin().await?;
+        sqlx::query!("set transaction isolation level repeatable read read only")
+            .execute(&mut *snapshot)
+            .await?;
+        let mut mismatches = sqlx::query_as!(
+            Mismatch,
+            r#"
+            select
+                'records_of_report' as "check!",
+                d.name as "domain!",
+                p.report_uid::text as "place!",
+                format(
+                    'the report says %s records, %s skipped, %s messages, %s passing; stored are %s, %s, %s',
+                    p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count,
+                    coalesce(r.records, 0), coalesce(r.messages, 0), coalesce(r.passing, 0)
+                ) as "detail!"
+            from reports p
+            join domains d on d.domain_id = p.domain_id
+            left join (
+                select
+                    domain_id, report_uid, count(*) as records, sum(message_count) as messages,
+                    sum(message_count) filter (where dkim_aligned or spf_aligned) as passing
+                from records
+                group by domain_id, report_uid
+            ) r on r.domain_id = p.domain_id and r.report_uid = p.report_uid
+            where p.record_count - p.skipped_count <> coalesce(r.records, 0)
+                or p.message_count <> coalesce(r.messages, 0)
+                or p.dmarc_pass_count <> coalesce(r.passing, 0)
+            order by p.domain_id, p.report_uid
+            limit $1
+            "#,
+            limit
+        )
+        .fetch_all(&mut *snapshot)
+        .await?;
+        mismatches.extend(
+            sqlx::query_as!(
+                Mismatch,
+                r#"
+                select
+                    'source_days' as "check!",
+                    coalesce(d.name, '') as "domain!",
+                    format('%s %s', t.day, host(t.source_ip)) as "place!",
+                    format(
+                        'header_from %s, disposition %s, dkim %s, spf %s: the rollup differs from the records by %s messages, %s reports, %s reports of the source',
+                        t.header_from, t.disposition, t.dkim_aligned, t.spf_aligned, t.messages, t.reports, t.source_reports
+                    ) as "detail!"
+                from (
+                    select
+                        domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                        sum(message_count) as messages, sum(report_count) as reports,
+                        sum(source_report_count) as source_reports
+                    from (
+                        select
+                            domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                            message_count, report_count, source_report_count
+                        from source_days
+                        union all
+                        select
+                            domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                            -message_count, -report_count, -source_report_count
+                        from record_days
+                    ) both_sides
+                    group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
+                ) t
+                left join domains d on d.domain_id = t.domain_id
+                where t.messages <> 0 or t.reports <> 0 or t.source_reports <> 0
+                order by t.domain_id, t.day, t.source_ip
+                limit $1
+                "#,
+                limit
+            )
+            .fetch_all(&mut *snapshot)
+            .await?,
+        );
+        mismatches.extend(
+            sqlx::query_as!(
+                Mismatch,
+                r#"
+                select
+                    'delivery_of_report' as "check!",
+                    d.name as "domain!",
+                    p.report_uid::text as "place!",
+                    format('delivery %s is not in the ledger', p.delivery_id) as "detail!"
+                from reports p
+                join domains d on d.domain_id = p.domain_id
+                where not exists (select from deliveries v where v.delivery_id = p.delivery_id)
+                order by p.domain_id, p.report_uid
+                limit $1
+                "#,
+                limit
+            )
+            .fetch_all(&mut *snapshot)
+            .await?,
+        );
+        Ok(mismatches)
+    }
+
+    /// The ids and names of all domains, for [`Store::rebuild`].
+    pub async fn domain_ids(&self) -> Result<Vec<(i64, String)>, Error> {
+        let rows = sqlx::query!("select domain_id, name from domains order by domain_id")
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.domain_id, row.name))
+            .collect())
+    }
+
+    /// Makes the rollup of one domain anew from its records, merging partial sums. Reports may arrive meanwhile: the
+    /// transaction sees one moment of the database, and what is stored after it has its own sums.
+    pub async fn rebuild(&self, domain_id: i64) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query!("set transaction isolation level repeatable read")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("delete from source_days where domain_id = $1", domain_id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!(
+            r#"
+            insert into source_days (
+                domain_id, message_count, day, report_count, source_report_count,
+                dkim_aligned, spf_aligned, source_ip, disposition, header_from
+            )
+            select
+                domain_id, to_count(sum(message_count)), day, sum(report_count), sum(source_report_count),
+                dkim_aligned, spf_aligned, source_ip, disposition, header_from
+            from record_days
+            where domain_id = $1
+            group by domain_id, day, dkim_aligned, spf_aligned, source_ip, disposition, header_from
+            "#,
+            domain_id
+        )
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Throws away the bytes of deliveries that are kept too long, and the oldest of those that are too many. Returns
+    /// how many deliveries lost their bytes.
+    pub async fn prune_quarantine(&self, prune: Prune) -> Result<u64, Error> {
+        let done = sqlx::query!(
+            r#"
+            delete from quarantine
+            where kept_at < $1
+                or delivery_id in (
+                    select delivery_id
+                    from (
+                        select delivery_id, sum(length(raw)) over (order by kept_at desc, delivery_id desc) as total
+                        from quarantine
+                    ) newest_first
+                    where total > $2::bigint
+                )
+            "#,
+            prune.kept_before,
+            i64::try_from(prune.total_bytes_max).unwrap_or(i64::MAX)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,173 @@
+//! Reports and their records, one by one.
+
+use serde_json::Value;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{Error, Store};
+
+/// A stored report without its records.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the columns of the table reports, where they are described"
+)]
+pub struct ReportRow {
+    pub report_uid: Uuid,
+    pub domain: String,
+    pub domain_as_reported: Option<String>,
+    pub org_name: String,
+    pub email: Option<String>,
+    pub extra_contact_info: Option<String>,
+    pub report_id: String,
+    pub begin_at: OffsetDateTime,
+    pub end_at: OffsetDateTime,
+    pub day: Date,
+    pub day_count: i32,
+    pub p: Option<String>,
+    pub sp: Option<String>,
+    pub np: Option<String>,
+    pub adkim: Option<String>,
+    pub aspf: Option<String>,
+    pub pct: Option<i16>,
+    pub fo: Option<String>,
+    pub testing: Option<bool>,
+    pub discovery_method: Option<String>,
+    pub version: Option<String>,
+    pub xml_namespace: Option<String>,
+    pub generator: Option<String>,
+    pub errors: Vec<String>,
+    pub warnings: Value,
+    pub content_sha256: Vec<u8>,
+    pub record_count: i64,
+    pub skipped_count: i64,
+    pub message_count: i64,
+    pub dmarc_pass_count: i64,
+    pub received_at: OffsetDateTime,
+    pub delivery_id: Uuid,
+}
+
+/// Which reports to list: those of the latest days first.
+#[derive(Clone, Debug, Default)]
+pub struct ReportFilter {
+    /// Only of this policy domain.
+    pub domain_id: Option<i64>,
+    /// Only of this reporter.
+    pub org_name: Option<String>,
+    /// Only from this day on.
+    pub from: Option<Date>,
+    /// Only up to this day.
+    pub to: Option<Date>,
+    /// Only what comes after this place: the day and id of the last one seen.
+    pub after: Option<(Date, Uuid)>,
+}
+
+/// A stored record.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the columns of the table records, where they are described"
+)]
+pub struct RecordRow {
+    pub position: i32,
+    pub source_ip: String,
+    pub message_count: i64,
+    pub disposition: Option<String>,
+    pub dkim_aligned: Option<bool>,
+    pub spf_aligned: Option<bool>,
+    pub reasons: Option<Value>,
+    pub header_from: Option<String>,
+    pub envelope_from: Option<String>,
+    pub envelope_to: Option<String>,
+    pub dkim: Option<Value>,
+    pub spf: Option<Value>,
+    pub odd_values: Option<Value>,
+}
+
+impl Store {
+    /// Lists reports, those of the latest days first.
+    pub async fn reports(
+        &self,
+        filter: &ReportFilter,
+        limit: i64,
+    ) -> Result<Vec<ReportRow>, Error> {
+        Ok(sqlx::query_as!(
+            ReportRow,
+            r#"
+            select
+                p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
+                p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
+                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
+                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id
+            from reports p
+            join domains d on d.domain_id = p.domain_id
+            where ($1::bigint is null or p.domain_id = $1)
+                and ($2::text is null or p.org_name = $2)
+                and ($3::date is null or p.day >= $3)
+                and ($4::date is null or p.day <= $4)
+                and ($5::date is null or (p.day, p.report_uid) < ($5, $6))
+            order by p.day desc, p.report_uid desc
+            limit $7
+            "#,
+            filter.domain_id,
+            filter.org_name,
+            filter.from,
+            filter.to,
+            filter.after.map(|(day, _)| day),
+            filter.after.map(|(_, report_uid)| report_uid),
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// One report.
+    pub async fn report(&self, report_uid: Uuid) -> Result<Option<ReportRow>, Error> {
+        Ok(sqlx::query_as!(
+            ReportRow,
+            r#"
+            select
+                p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
+                p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
+                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
+                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id
+            from reports p
+            join domains d on d.domain_id = p.domain_id
+            where p.report_uid = $1
+            "#,
+            report_uid
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// Records of a report in its order, those after `after`. `day` is that of the report: it finds the partition.
+    pub async fn records(
+        &self,
+        report_uid: Uuid,
+        day: Date,
+        after: Option<i32>,
+        limit: i64,
+    ) -> Result<Vec<RecordRow>, Error> {
+        Ok(sqlx::query_as!(
+            RecordRow,
+            r#"
+            select
+                position, host(source_ip) as "source_ip!", message_count, disposition, dkim_aligned, spf_aligned, reasons,
+                header_from, envelope_from, envelope_to, dkim, spf, odd_values
+            from records
+            where report_uid = $1
+                and day = $2
+                and position > coalesce($3, -1)
+            order by position
+            limit $4
+            "#,
+            report_uid,
+            day,
+            after,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

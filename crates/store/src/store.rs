@@ -1,0 +1,107 @@
+//! The handle to the database.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    Error, Submission,
+    delivery::OutcomeRow,
+    domains::Domains,
+    partitions::Partitions,
+    writer::{Room, Writer},
+};
+
+/// The schema, from the `migrations` folder.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+
+/// How the database is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections that write groups of small reports.
+    pub writers: usize,
+    /// Connections at most, writers included.
+    pub connections_max: u32,
+    /// How long a call waits for a connection, the first one included.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            writers: 2,
+            connections_max: 16,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Everything ruad keeps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+    pub(crate) domains: Arc<Domains>,
+    pub(crate) partitions: Arc<Partitions>,
+    writer: Arc<Writer>,
+}
+
+impl Store {
+    /// Connects as needed: a database that is away now is no error until something is asked of it.
+    pub fn connect(connect: PgConnectOptions, options: &Options) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_lazy_with(connect);
+        let domains = Arc::new(Domains::default());
+        let partitions = Arc::new(Partitions::default());
+        let writer = Arc::new(Writer::start(&pool, &domains, &partitions, options.writers));
+        Self {
+            pool,
+            domains,
+            partitions,
+            writer,
+        }
+    }
+
+    /// Brings the schema up to date. Several processes may do so at once.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        Ok(MIGRATOR.run(&self.pool).await?)
+    }
+
+    /// Whether the database answers and has the schema this program needs.
+    pub async fn ready(&self) -> Result<bool, Error> {
+        let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+        // Not a checked query: the table is made by the migrator, not by a migration.
+        let applied: Option<i64> =
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(applied >= newest)
+    }
+
+    /// Waits until a delivery with so many records in hand may be submitted: what waits is bounded.
+    pub async fn reserve(&self, record_count: usize) -> Result<Room, Error> {
+        self.writer.reserve(record_count).await
+    }
+
+    /// Stores a delivery with whatever else waits, in one commit, and answers after it.
+    ///
+    /// Of reports with the same identity the first one is kept; the order is that in which the futures are first polled.
+    pub async fn submit(
+        &self,
+        submission: Submission,
+        room: Room,
+    ) -> Result<Vec<OutcomeRow>, Error> {
+        self.writer.submit(submission, room).await
+    }
+
+    /// Writes what waits, then closes all connections.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.pool.close().await;
+    }
+}

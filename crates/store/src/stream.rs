@@ -1,0 +1,160 @@
+//! One large report, streamed into a transaction of its own.
+
+use report::{Header, Record, Summary};
+use sqlx::{PgConnection, Postgres, Transaction, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Delivery, Error, Outcome, Store,
+    copy::{ReportKey, copy_records},
+    delivery::OutcomeRow,
+    ledger::record_deliveries,
+    report_row::{NewReportRow, StoredReport, insert_reports, stored_reports},
+};
+
+/// A report being stored while it is read. Dropping it stores nothing.
+#[derive(Debug)]
+pub struct ReportStream<'a> {
+    transaction: Transaction<'static, Postgres>,
+    delivery: &'a Delivery,
+    key: ReportKey,
+    /// Set when a report with the same identity is stored already: then nothing is written.
+    before: Option<StoredReport>,
+}
+
+impl Store {
+    /// Begins to store a report of which only the header is known yet.
+    pub async fn stream<'a>(
+        &self,
+        delivery: &'a Delivery,
+        header: &Header,
+    ) -> Result<ReportStream<'a>, Error> {
+        let names = [header.policy_published.domain.clone()].into();
+        let ids = self.domains.ids(&self.pool, &names).await?;
+        let domain_id = ids.into_values().next().unwrap_or_default();
+        let row = NewReportRow::begun(delivery, domain_id, header);
+        let key = ReportKey {
+            domain_id,
+            report_uid: row.report_uid,
+            day: row.day,
+        };
+        self.partitions
+            .ensure(&self.pool, [row.day].into_iter(), delivery.received_at)
+            .await?;
+        let mut transaction = self.pool.begin().await?;
+        let inserted = insert_reports(&mut transaction, &[row]).await?;
+        let before = if inserted.is_empty() {
+            stored_reports(&mut transaction, &[domain_id], &[key.report_uid])
+                .await?
+                .pop()
+        } else {
+            None
+        };
+        Ok(ReportStream {
+            transaction,
+            delivery,
+            key,
+            before,
+        })
+    }
+}
+
+impl ReportStream<'_> {
+    /// Writes the next records.
+    pub async fn records(&mut self, records: &[Record]) -> Result<(), Error> {
+        if self.before.is_some() {
+            return Ok(());
+        }
+        copy_records(&mut self.transaction, [(self.key, records)].into_iter()).await
+    }
+
+    /// Writes the totals and the rollup, then commits. The ledger says `documents` and this report, whose outcome is
+    /// returned.
+    pub async fn finish(
+        mut self,
+        path: String,
+        summary: &Summary,
+        documents: &[OutcomeRow],
+    ) -> Result<OutcomeRow, Error> {
+        let outcome = match &self.before {
+            None => {
+                let row = NewReportRow::complete(self.delivery, self.key.domain_id, summary);
+                complete_report(&mut self.transaction, &row).await?;
+                fill_source_days(
+                    &mut self.transaction,
+                    self.key.domain_id,
+                    self.key.report_uid,
+                )
+                .await?;
+                Outcome::Stored
+            }
+            Some(before) if before.content_sha256 != summary.content_sha256 => Outcome::Conflict,
+            // Tried again after a commit whose answer was lost.
+            Some(before) if before.delivery_id == self.delivery.delivery_id => Outcome::Stored,
+            Some(_) => Outcome::Duplicate,
+        };
+        let row = OutcomeRow::of_report(path, outcome, summary);
+        let mut all = documents.to_vec();
+        all.push(row.clone());
+        record_deliveries(&mut self.transaction, [(self.delivery, &all)].into_iter()).await?;
+        self.transaction.commit().await?;
+        Ok(row)
+    }
+}
+
+/// Sets what is known of a report only after its last record.
+async fn complete_report(
+    connection: &mut PgConnection,
+    row: &NewReportRow<'_>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        update reports
+        set
+            day_count = complete.day_count,
+            record_count = complete.record_count,
+            skipped_count = complete.skipped_count,
+            message_count = complete.message_count,
+            dmarc_pass_count = complete.dmarc_pass_count,
+            content_sha256 = complete.content_sha256,
+            version = complete.version,
+            warnings = complete.warnings
+        from jsonb_populate_record(null::reports, $3) as complete
+        where reports.domain_id = $1
+            and reports.report_uid = $2
+        "#,
+        row.domain_id,
+        row.report_uid,
+        Json(row) as _
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Fills the rollup of one report from its records.
+pub(crate) async fn fill_source_days(
+    connection: &mut PgConnection,
+    domain_id: i64,
+    report_uid: Uuid,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        insert into source_days (
+            domain_id, message_count, day, report_count, source_report_count,
+            dkim_aligned, spf_aligned, source_ip, disposition, header_from
+        )
+        select
+            domain_id, message_count, day, report_count, source_report_count,
+            dkim_aligned, spf_aligned, source_ip, disposition, header_from
+        from record_days
+        where domain_id = $1
+            and report_uid = $2
+        "#,
+        domain_id,
+        report_uid
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

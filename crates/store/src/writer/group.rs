@@ -1,0 +1,264 @@
+//! One transaction: reports, records, rollup, ledger and quarantine of a group of deliveries.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use report::{Record, Summary};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{
+    Error, Outcome, Pending, Submission,
+    copy::{ReportKey, copy_records, copy_source_days},
+    delivery::OutcomeRow,
+    domains::Domains,
+    identity::{day_of, report_uid},
+    ledger::record_deliveries,
+    partitions::Partitions,
+    report_row::{NewReportRow, insert_reports, stored_reports},
+    stream::fill_source_days,
+};
+
+/// Where groups are written to.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) pool: PgPool,
+    pub(super) domains: Arc<Domains>,
+    pub(super) partitions: Arc<Partitions>,
+}
+
+/// A report of the group that is not the repetition of an earlier one of the same group.
+struct Candidate<'a> {
+    submission: &'a Submission,
+    domain_id: i64,
+    summary: &'a Summary,
+    records: &'a [Record],
+}
+
+/// In the order in which rows are inserted, which all writers share.
+type Candidates<'a> = BTreeMap<(i64, Uuid), Candidate<'a>>;
+
+/// Stores a group and returns the outcomes, document by document. All or nothing.
+pub(super) async fn write_group(
+    destination: &Destination,
+    submissions: &[Submission],
+) -> Result<Vec<Vec<OutcomeRow>>, Error> {
+    let domain_ids = prepare(destination, submissions).await?;
+    let candidates = candidates(submissions, &domain_ids)?;
+
+    let mut transaction = destination.pool.begin().await?;
+    let kept = if candidates.is_empty() {
+        HashMap::new()
+    } else {
+        insert_candidates(&mut transaction, &candidates).await?
+    };
+    let outcomes: Vec<Vec<OutcomeRow>> = outcomes(submissions, &kept);
+    record_deliveries(
+        &mut transaction,
+        submissions
+            .iter()
+            .map(|submission| &submission.delivery)
+            .zip(&outcomes),
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+/// What the transaction must not wait for: domains have their ids and months their partitions.
+async fn prepare(
+    destination: &Destination,
+    submissions: &[Submission],
+) -> Result<HashMap<String, i64>, Error> {
+    let mut names = BTreeSet::new();
+    for submission in submissions {
+        let headers = || reports(submission).map(|(summary, _)| &summary.header);
+        names.extend(headers().map(|header| header.policy_published.domain.clone()));
+        destination
+            .partitions
+            .ensure(
+                &destination.pool,
+                headers().map(day_of),
+                submission.delivery.received_at,
+            )
+            .await?;
+    }
+    destination.domains.ids(&destination.pool, &names).await
+}
+
+fn candidates<'a>(
+    submissions: &'a [Submission],
+    domain_ids: &HashMap<String, i64>,
+) -> Result<Candidates<'a>, Error> {
+    let mut candidates = BTreeMap::new();
+    for submission in submissions {
+        for (summary, records) in reports(submission) {
+            let name = &summary.header.policy_published.domain;
+            let domain_id = *domain_ids.get(name).ok_or_else(|| Error::Corrupt {
+                table: "domains",
+                column: "name",
+                detail: format!("{name:?} has no id though it was added"),
+            })?;
+            candidates
+                .entry((domain_id, report_uid(&summary.header)))
+                .or_insert(Candidate {
+                    submission,
+                    domain_id,
+                    summary,
+                    records,
+                });
+        }
+    }
+    Ok(candidates)
+}
+
+/// Inserts the candidates that are not stored yet, with their records and rollup. Returns for every candidate which
+/// delivery's report with which content is stored now.
+async fn insert_candidates(
+    connection: &mut PgConnection,
+    candidates: &Candidates<'_>,
+) -> Result<HashMap<Uuid, Kept>, Error> {
+    let rows: Vec<NewReportRow<'_>> = candidates
+        .values()
+        .map(|new| NewReportRow::complete(&new.submission.delivery, new.domain_id, new.summary))
+        .collect();
+    let inserted: HashSet<Uuid> = insert_reports(connection, &rows)
+        .await?
+        .into_iter()
+        .collect();
+
+    let is_new = |row: &&NewReportRow<'_>| inserted.contains(&row.report_uid);
+    let keyed = |row: &NewReportRow<'_>| {
+        let key = ReportKey {
+            domain_id: row.domain_id,
+            report_uid: row.report_uid,
+            day: row.day,
+        };
+        (key, candidates[&(row.domain_id, row.report_uid)].records)
+    };
+    if !inserted.is_empty() {
+        copy_records(connection, rows.iter().filter(is_new).map(keyed)).await?;
+        let one_day = rows.iter().filter(is_new).filter(|row| row.day_count == 1);
+        copy_source_days(connection, one_day.map(keyed)).await?;
+        for row in rows.iter().filter(is_new).filter(|row| row.day_count > 1) {
+            fill_source_days(connection, row.domain_id, row.report_uid).await?;
+        }
+    }
+
+    let mut kept: HashMap<Uuid, Kept> = candidates
+        .iter()
+        .filter(|((_, uid), _)| inserted.contains(uid))
+        .map(|((_, uid), new)| {
+            let kept = Kept {
+                delivery_id: new.submission.delivery.delivery_id,
+                content_sha256: new.summary.content_sha256.to_vec(),
+                here: true,
+            };
+            (*uid, kept)
+        })
+        .collect();
+    let (known_domains, known): (Vec<i64>, Vec<Uuid>) = candidates
+        .keys()
+        .filter(|(_, uid)| !inserted.contains(uid))
+        .copied()
+        .unzip();
+    if !known.is_empty() {
+        for stored in stored_reports(connection, &known_domains, &known).await? {
+            let before = Kept {
+                delivery_id: stored.delivery_id,
+                content_sha256: stored.content_sha256,
+                here: false,
+            };
+            kept.insert(stored.report_uid, before);
+        }
+    }
+    Ok(kept)
+}
+
+/// What is stored under an identity after this transaction.
+struct Kept {
+    delivery_id: Uuid,
+    content_sha256: Vec<u8>,
+    /// Stored by this transaction, for the first document that brings it.
+    here: bool,
+}
+
+fn outcomes(submissions: &[Submission], kept: &HashMap<Uuid, Kept>) -> Vec<Vec<OutcomeRow>> {
+    let mut taken = HashSet::new();
+    submissions
+        .iter()
+        .map(|submission| {
+            submission
+                .documents
+                .iter()
+                .map(|document| match document {
+                    Pending::Settled(row) => row.clone(),
+                    Pending::Report { path, summary, .. } => {
+                        let uid = report_uid(&summary.header);
+                        let first = taken.insert(uid);
+                        let outcome = outcome(submission, summary, kept.get(&uid), first);
+                        OutcomeRow::of_report(path.clone(), outcome, summary)
+                    }
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn outcome(
+    submission: &Submission,
+    summary: &Summary,
+    kept: Option<&Kept>,
+    first: bool,
+) -> Outcome {
+    let Some(kept) = kept else {
+        return Outcome::Stored;
+    };
+    if kept.content_sha256 != summary.content_sha256 {
+        return Outcome::Conflict;
+    }
+    // The same delivery tried again after a commit whose answer was lost: it did store the report.
+    let again = !kept.here && kept.delivery_id == submission.delivery.delivery_id;
+    if first && (kept.here || again) {
+        Outcome::Stored
+    } else {
+        Outcome::Duplicate
+    }
+}
+
+/// The same delivery with its reports rejected, because the database refuses their data.
+pub(super) fn reject_reports(submission: Submission, error: &Error) -> Submission {
+    let documents = submission
+        .documents
+        .into_iter()
+        .map(|document| match document {
+            Pending::Report { path, summary, .. } => {
+                let row = OutcomeRow::of_report(path, Outcome::Rejected, &summary);
+                Pending::Settled(OutcomeRow {
+                    code: Some("not_storable".into()),
+                    detail: Some(error.to_string()),
+                    ..row
+                })
+            }
+            settled @ Pending::Settled(_) => settled,
+        })
+        .collect();
+    Submission {
+        documents,
+        ..submission
+    }
+}
+
+fn reports(submission: &Submission) -> impl Iterator<Item = (&Summary, &[Record])> {
+    submission
+        .documents
+        .iter()
+        .filter_map(|document| match document {
+            Pending::Report {
+                summary, records, ..
+            } => Some((summary.as_ref(), records.as_slice())),
+            Pending::Settled(_) => None,
+        })
+}
