@@ -1,0 +1,277 @@
+//! The way of a delivery: bytes, documents, records, commit, outcome.
+
+use std::{io, sync::Arc};
+
+use report::{Body, Header, Limits};
+use store::{Outcome, OutcomeRow, Pending, Room, Store, Submission};
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
+
+use crate::read::{Step, read};
+
+/// One thing handed over. Cheap to clone, so that it can be tried again.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Version 7 UUID. A delivery that is tried again keeps it, which makes the retry harmless.
+    pub delivery_id: Uuid,
+    /// `imap:<mailbox>`, `http` or `file`.
+    pub origin: String,
+    /// File name or the like.
+    pub name: Option<String>,
+    /// When it was handed over.
+    pub received_at: OffsetDateTime,
+    /// Its bytes.
+    pub body: Body,
+}
+
+/// What became of a delivery, final and recorded.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The delivery.
+    pub delivery_id: Uuid,
+    /// The outcome of each document in it.
+    pub documents: Vec<OutcomeRow>,
+}
+
+impl Accepted {
+    /// The most serious outcome of its documents.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of_all(&self.documents)
+    }
+}
+
+/// A failure of ours: nothing is lost, and the delivery may be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The delivery's own bytes cannot be read.
+    #[error("reading the delivery: {0}")]
+    Read(#[from] io::Error),
+}
+
+/// What taking deliveries needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// Where reports are stored.
+    pub store: Store,
+    /// What a delivery may make us do.
+    pub limits: Arc<Limits>,
+    /// Parsing is work for a core: no more at a time than there are.
+    readers: Arc<Semaphore>,
+}
+
+impl Intake {
+    /// An intake that parses with all cores.
+    pub fn new(store: Store, limits: Limits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            store,
+            limits: Arc::new(limits),
+            readers: Arc::new(Semaphore::new(cores)),
+        }
+    }
+}
+
+/// Takes a delivery in and answers once its outcome is committed.
+///
+/// Whatever is wrong with the delivery is an outcome. `Err` means that the fault is ours and that the delivery should be
+/// tried again; reports of it that were stored meanwhile are recognised then.
+pub async fn accept(intake: &Intake, delivery: Delivery) -> Result<Accepted, Error> {
+    let parsed = parse(intake, delivery).await?;
+    let room = reserve(intake, &parsed).await?;
+    settle(intake, parsed, room).await
+}
+
+/// A delivery that was read, whole or up to its first large report.
+pub(crate) struct Parsed {
+    delivery: store::Delivery,
+    documents: Vec<Pending>,
+    record_count: usize,
+    large: Option<Large>,
+}
+
+/// A report too large to be held, and what comes after it.
+struct Large {
+    path: String,
+    header: Box<Header>,
+    steps: mpsc::Receiver<Step>,
+}
+
+/// Reads a delivery on a thread of its own.
+pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed, Error> {
+    let permit = Arc::clone(&intake.readers)
+        .acquire_owned()
+        .await
+        .map_err(|_| store::Error::Closed)?;
+    let limits = Arc::clone(&intake.limits);
+    let (sender, mut steps) = mpsc::channel(2);
+    tokio::task::spawn_blocking(move || {
+        read(delivery, &limits, &sender);
+        drop(permit);
+    });
+
+    let Some(Step::Begun(delivery)) = next(&mut steps).await? else {
+        return Err(reader_lost());
+    };
+    let mut documents = Vec::new();
+    let mut record_count = 0;
+    loop {
+        match next(&mut steps).await? {
+            Some(Step::Document(document)) => {
+                if let Pending::Report { records, .. } = &document {
+                    record_count += records.len();
+                }
+                documents.push(document);
+            }
+            Some(Step::Large { path, header }) => {
+                return Ok(Parsed {
+                    delivery: *delivery,
+                    documents,
+                    record_count,
+                    large: Some(Large {
+                        path,
+                        header,
+                        steps,
+                    }),
+                });
+            }
+            Some(Step::Complete) => {
+                return Ok(Parsed {
+                    delivery: *delivery,
+                    documents,
+                    record_count,
+                    large: None,
+                });
+            }
+            Some(Step::Begun(_) | Step::Records(_) | Step::LargeEnd(_) | Step::Failed(_))
+            | None => {
+                return Err(reader_lost());
+            }
+        }
+    }
+}
+
+/// Waits until the writers have room for a parsed delivery.
+pub(crate) async fn reserve(intake: &Intake, parsed: &Parsed) -> Result<Room, Error> {
+    Ok(intake.store.reserve(parsed.record_count).await?)
+}
+
+/// Stores what was parsed. The delivery takes its place in the queue when the future is first polled.
+pub(crate) async fn settle(intake: &Intake, parsed: Parsed, room: Room) -> Result<Accepted, Error> {
+    let Parsed {
+        delivery,
+        mut documents,
+        large,
+        ..
+    } = parsed;
+    if let Some(large) = large {
+        store_large(intake, &delivery, &mut documents, large).await?;
+    }
+    let delivery_id = delivery.delivery_id;
+    let documents = intake
+        .store
+        .submit(
+            Submission {
+                delivery,
+                documents,
+            },
+            room,
+        )
+        .await?;
+    Ok(Accepted {
+        delivery_id,
+        documents,
+    })
+}
+
+/// Streams large reports into the store, each in a transaction of its own, until the delivery is read to its end.
+async fn store_large(
+    intake: &Intake,
+    delivery: &store::Delivery,
+    documents: &mut Vec<Pending>,
+    large: Large,
+) -> Result<(), Error> {
+    let Large {
+        mut path,
+        mut header,
+        mut steps,
+    } = large;
+    loop {
+        let row = stream(intake, delivery, path, &header, documents, &mut steps).await?;
+        documents.push(Pending::Settled(row));
+        loop {
+            match next(&mut steps).await? {
+                Some(Step::Document(document)) => documents.push(document),
+                Some(Step::Large {
+                    path: next_path,
+                    header: next_header,
+                }) => {
+                    (path, header) = (next_path, next_header);
+                    break;
+                }
+                Some(Step::Complete) => return Ok(()),
+                Some(Step::Begun(_) | Step::Records(_) | Step::LargeEnd(_) | Step::Failed(_))
+                | None => {
+                    return Err(reader_lost());
+                }
+            }
+        }
+    }
+}
+
+async fn stream(
+    intake: &Intake,
+    delivery: &store::Delivery,
+    path: String,
+    header: &Header,
+    documents: &[Pending],
+    steps: &mut mpsc::Receiver<Step>,
+) -> Result<OutcomeRow, Error> {
+    let mut report = intake.store.stream(delivery, header).await?;
+    loop {
+        match next(steps).await? {
+            Some(Step::Records(records)) => report.records(&records).await?,
+            Some(Step::LargeEnd(Ok(summary))) => {
+                let settled: Vec<OutcomeRow> = documents
+                    .iter()
+                    .filter_map(|document| match document {
+                        Pending::Settled(row) => Some(row.clone()),
+                        Pending::Report { .. } => None,
+                    })
+                    .collect();
+                return Ok(report.finish(path, &summary, &settled).await?);
+            }
+            // Dropping the stream stores nothing of the report.
+            Some(Step::LargeEnd(Err(error))) => {
+                return Ok(OutcomeRow::rejected(path, &error, Some(header)));
+            }
+            // The reader hit a defect of ours in the middle of the report.
+            Some(Step::Document(Pending::Settled(row))) => return Ok(row),
+            Some(
+                Step::Begun(_)
+                | Step::Document(Pending::Report { .. })
+                | Step::Large { .. }
+                | Step::Complete
+                | Step::Failed(_),
+            )
+            | None => {
+                return Err(reader_lost());
+            }
+        }
+    }
+}
+
+/// The next step of the reader; its failures are ours.
+async fn next(steps: &mut mpsc::Receiver<Step>) -> Result<Option<Step>, Error> {
+    match steps.recv().await {
+        Some(Step::Failed(error)) => Err(Error::Read(error)),
+        step => Ok(step),
+    }
+}
+
+fn reader_lost() -> Error {
+    Error::Read(io::Error::other("the reading thread ended before its time"))
+}

@@ -1,0 +1,176 @@
+//! The deliveries in files and folders.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use report::Body;
+use walkdir::{DirEntry, WalkDir};
+
+use crate::mbox::{self, Messages};
+
+/// Bytes of a file at most: 2 GiB.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Something found at a path: a file, or a message of an mbox.
+#[derive(Debug)]
+pub struct Found {
+    /// Where: the path; for a message of an mbox with `#` and its number.
+    pub name: String,
+    /// Its bytes, or why they cannot be read.
+    pub body: io::Result<Body>,
+}
+
+/// Lists what is at these paths, in order: files, folders with everything below them in the order of names, mbox files
+/// message by message, and `-` for standard input. Of a maildir only the messages in `cur` and `new` are taken.
+///
+/// `visit` returns `false` to stop.
+pub fn find(paths: &[PathBuf], message_bytes_max: u64, visit: &mut dyn FnMut(Found) -> bool) {
+    for path in paths {
+        let go_on = if path.as_os_str() == "-" {
+            match spool_stdin() {
+                Ok(file) => open_file("-".into(), file, message_bytes_max, visit),
+                Err(error) => visit(Found {
+                    name: "-".into(),
+                    body: Err(error),
+                }),
+            }
+        } else {
+            walk(path, message_bytes_max, visit)
+        };
+        if !go_on {
+            return;
+        }
+    }
+}
+
+fn walk(path: &Path, message_bytes_max: u64, visit: &mut dyn FnMut(Found) -> bool) -> bool {
+    let entries = WalkDir::new(path)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| !is_maildir_housekeeping(entry));
+    for entry in entries {
+        let go_on = match entry {
+            Ok(entry) if is_regular(&entry) => {
+                let name = entry.path().display().to_string();
+                match File::open(entry.path()) {
+                    Ok(file) => open_file(name, file, message_bytes_max, visit),
+                    Err(error) => visit(Found {
+                        name,
+                        body: Err(error),
+                    }),
+                }
+            }
+            Ok(_) => true,
+            Err(error) => {
+                let name = error.path().unwrap_or(path).display().to_string();
+                visit(Found {
+                    name,
+                    body: Err(error.into()),
+                })
+            }
+        };
+        if !go_on {
+            return false;
+        }
+    }
+    true
+}
+
+/// A link that is named on the command line is followed, one found in a folder is not.
+fn is_regular(entry: &DirEntry) -> bool {
+    entry.file_type().is_file()
+        || (entry.depth() == 0 && !entry.file_type().is_dir() && entry.path().is_file())
+}
+
+/// In a maildir (a folder with `cur` and `new`) only these two and its sub-folders, whose names begin with a dot, hold
+/// mail: `tmp` is mail in the making, files beside them belong to the mail server.
+fn is_maildir_housekeeping(entry: &DirEntry) -> bool {
+    let Some(parent) = entry.path().parent() else {
+        return false;
+    };
+    if entry.depth() == 0 || !(parent.join("cur").is_dir() && parent.join("new").is_dir()) {
+        return false;
+    }
+    let name = entry.file_name().to_string_lossy();
+    let holds_mail = name == "cur" || name == "new" || name.starts_with('.');
+    !(entry.file_type().is_dir() && holds_mail)
+}
+
+/// Visits a file, or the messages in it if it is an mbox. Returns what `visit` did.
+fn open_file(
+    name: String,
+    file: File,
+    message_bytes_max: u64,
+    visit: &mut dyn FnMut(Found) -> bool,
+) -> bool {
+    match is_mbox(&file) {
+        Err(error) => visit(Found {
+            name,
+            body: Err(error),
+        }),
+        Ok(false) => {
+            let body = check_size(&file).map(|()| Body::File(Arc::new(file)));
+            visit(Found { name, body })
+        }
+        Ok(true) => {
+            for (number, message) in Messages::new(
+                BufReader::with_capacity(256 * 1024, file),
+                message_bytes_max,
+            )
+            .enumerate()
+            {
+                let found = Found {
+                    name: format!("{name}#{}", number + 1),
+                    body: message.map(|message| Body::Memory(Bytes::from(message))),
+                };
+                let failed = found.body.is_err();
+                if !visit(found) {
+                    return false;
+                }
+                if failed {
+                    break;
+                }
+            }
+            true
+        }
+    }
+}
+
+fn is_mbox(file: &File) -> io::Result<bool> {
+    let mut start = [0; 256];
+    let length = file.read_at(&mut start, 0)?;
+    Ok(mbox::is_separator(
+        start[..length]
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default(),
+    ))
+}
+
+fn check_size(file: &File) -> io::Result<()> {
+    let size_bytes = file.metadata()?.len();
+    if size_bytes > FILE_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{size_bytes} bytes, more than the {FILE_BYTES_MAX} of a file"),
+        ));
+    }
+    Ok(())
+}
+
+/// Standard input cannot be read twice, a file can.
+fn spool_stdin() -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    let copied = io::copy(&mut io::stdin().lock().take(FILE_BYTES_MAX + 1), &mut file)?;
+    if copied > FILE_BYTES_MAX {
+        return check_size(&file).map(|()| file);
+    }
+    io::Seek::rewind(&mut file)?;
+    Ok(file)
+}

@@ -1,0 +1,234 @@
+//! Taking in files by the thousand: parsing on all cores, storing in the order of the files.
+
+use std::{path::PathBuf, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use store::Outcome;
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::{
+    Accepted, Delivery, Error, Found, Intake, accept,
+    accept::{Parsed, parse, reserve, settle},
+    find,
+};
+
+/// Deliveries that are parsed ahead of the one whose turn it is to be stored.
+const PARSED_AHEAD: usize = 8;
+
+/// Deliveries that wait for their commit at a time; what they hold is bounded by the store's room.
+const WAITING_MAX: usize = 1_024;
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// What to import.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Files, folders, mbox files, maildirs; `-` for standard input.
+    pub paths: Vec<PathBuf>,
+    /// The time of receipt for the ledger.
+    pub received_at: OffsetDateTime,
+}
+
+/// What happens while importing, for whoever shows it.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A delivery was found and will be taken in.
+    Found,
+    /// The outcome of a delivery.
+    Accepted {
+        /// Where it was found.
+        name: &'a str,
+        /// What became of it.
+        accepted: &'a Accepted,
+    },
+    /// Something could not be read, which is no fault of a report.
+    Unreadable {
+        /// Where.
+        name: &'a str,
+        /// Why.
+        error: &'a Error,
+    },
+    /// The database is away; the import goes on when it is back.
+    Waiting {
+        /// Why.
+        error: &'a Error,
+    },
+}
+
+/// The totals of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Deliveries with a final outcome.
+    pub delivery_count: u64,
+    /// Reports stored.
+    pub stored: u64,
+    /// Reports that were stored before.
+    pub duplicate: u64,
+    /// Reports with the identity of a stored one and other content.
+    pub conflict: u64,
+    /// Documents that can never be stored.
+    pub rejected: u64,
+    /// Documents that are no aggregate reports.
+    pub not_aggregate: u64,
+    /// Records of the reports stored, without skipped ones.
+    pub record_count: u64,
+    /// Messages of the reports stored.
+    pub message_count: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
+    /// Whether it was stopped before its end.
+    pub interrupted: bool,
+}
+
+impl Imported {
+    fn add(&mut self, accepted: &Accepted) {
+        self.delivery_count += 1;
+        for document in &accepted.documents {
+            match document.outcome {
+                Outcome::Stored => {
+                    self.stored += 1;
+                    let records = document.record_count.unwrap_or_default();
+                    self.record_count += records - document.skipped_count.unwrap_or_default();
+                    self.message_count = self
+                        .message_count
+                        .saturating_add(document.message_count.unwrap_or_default());
+                }
+                Outcome::Duplicate => self.duplicate += 1,
+                Outcome::Conflict => self.conflict += 1,
+                Outcome::Rejected => self.rejected += 1,
+                Outcome::NotAggregate => self.not_aggregate += 1,
+            }
+        }
+    }
+}
+
+/// Imports everything at the paths.
+///
+/// Of reports with the same identity the first in the order of the paths is stored. When the database goes away, the
+/// import waits for it. When `stop` turns true, nothing more is begun and what was begun is finished; running the same
+/// import again takes in the rest. `Err` only when the database refuses to work with us at all.
+pub async fn import(
+    intake: &Intake,
+    import: Import,
+    mut stop: watch::Receiver<bool>,
+    notice: &(dyn Fn(Notice<'_>) + Sync),
+) -> Result<Imported, Error> {
+    let (sender, mut found) = mpsc::channel::<Found>(64);
+    let message_bytes_max = intake.limits.message_bytes;
+    let paths = import.paths.clone();
+    let finder = tokio::task::spawn_blocking(move || {
+        find(&paths, message_bytes_max, &mut |found| {
+            sender.blocking_send(found).is_ok()
+        });
+    });
+
+    let mut imported = Imported::default();
+    {
+        let listed = stream::poll_fn(|context| found.poll_recv(context))
+            .take_until(async {
+                // A sender that is gone will never stop us.
+                if stop.wait_for(|stop| *stop).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+            .inspect(|_| notice(Notice::Found));
+        let parsed = listed
+            .map(|found| parse_found(intake, found, import.received_at))
+            .buffered(PARSED_AHEAD);
+        let in_order = parsed.then(async |(name, item)| {
+            let item = match item {
+                Ok((delivery, parsed)) => match reserve(intake, &parsed).await {
+                    Ok(room) => Ok((delivery, parsed, room)),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            (name, item)
+        });
+        let outcomes = in_order
+            .map(async |(name, item)| {
+                let outcome = match item {
+                    Ok((delivery, parsed, room)) => match settle(intake, parsed, room).await {
+                        Err(error) => try_again(intake, delivery, error, notice).await,
+                        accepted => accepted,
+                    },
+                    Err(error) => Err(error),
+                };
+                (name, outcome)
+            })
+            .buffer_unordered(WAITING_MAX);
+        let mut outcomes = std::pin::pin!(outcomes);
+        while let Some((name, outcome)) = outcomes.next().await {
+            match outcome {
+                Ok(accepted) => {
+                    imported.add(&accepted);
+                    notice(Notice::Accepted {
+                        name: &name,
+                        accepted: &accepted,
+                    });
+                }
+                Err(error @ Error::Read(_)) => {
+                    imported.unreadable += 1;
+                    notice(Notice::Unreadable {
+                        name: &name,
+                        error: &error,
+                    });
+                }
+                Err(error @ Error::Store(_)) => return Err(error),
+            }
+        }
+    }
+    imported.interrupted = *stop.borrow();
+    drop(found);
+    finder.await.map_err(|error| Error::Read(error.into()))?;
+    Ok(imported)
+}
+
+async fn parse_found(
+    intake: &Intake,
+    found: Found,
+    received_at: OffsetDateTime,
+) -> (String, Result<(Delivery, Parsed), Error>) {
+    let Found { name, body } = found;
+    let parsed = match body {
+        Ok(body) => {
+            let delivery = Delivery {
+                delivery_id: Uuid::now_v7(),
+                origin: "file".into(),
+                name: Some(name.clone()),
+                received_at,
+                body,
+            };
+            parse(intake, delivery.clone())
+                .await
+                .map(|parsed| (delivery, parsed))
+        }
+        Err(error) => Err(Error::Read(error)),
+    };
+    (name, parsed)
+}
+
+/// Waits for the database and takes the delivery in again, from its bytes.
+async fn try_again(
+    intake: &Intake,
+    delivery: Delivery,
+    mut error: Error,
+    notice: &(dyn Fn(Notice<'_>) + Sync),
+) -> Result<Accepted, Error> {
+    let mut backoff = BACKOFF_FIRST;
+    loop {
+        match &error {
+            Error::Store(store) if store.is_passing() => notice(Notice::Waiting { error: &error }),
+            Error::Store(_) | Error::Read(_) => return Err(error),
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+        match accept(intake, delivery.clone()).await {
+            Ok(accepted) => return Ok(accepted),
+            Err(again) => error = again,
+        }
+    }
+}
