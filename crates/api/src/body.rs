@@ -1,0 +1,142 @@
+//! Reads an upload within its limits: bytes, seconds, memory.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use tokio::{
+    fs::File,
+    io::AsyncWriteExt as _,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{Config, Error};
+
+/// Larger bodies go to an unnamed file, so that many uploads at a time need little memory.
+const MEMORY_BYTES_MAX: usize = 256 * 1024;
+
+/// How long the rest of a refused body is read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads a body to its end.
+pub(crate) async fn read(body: &mut Body, config: &Config) -> Result<report::Body, Error> {
+    let too_large = || Error::TooLarge {
+        bytes_max: config.body_bytes_max,
+    };
+    if body.size_hint().lower() > config.body_bytes_max {
+        return Err(too_large());
+    }
+    let deadline = Instant::now() + config.upload_timeout();
+    let mut left_bytes = config.body_bytes_max;
+    let mut spool = Spool::default();
+    loop {
+        let idle = Instant::now() + config.idle_timeout();
+        let frame = match timeout_at(deadline.min(idle), body.frame()).await {
+            Ok(Some(frame)) => frame.map_err(|error| Error::BadBody(error.to_string()))?,
+            Ok(None) => return Ok(spool.finish().await?),
+            Err(_) => return Err(Error::Slow),
+        };
+        if let Ok(chunk) = frame.into_data() {
+            left_bytes = left_bytes.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
+            spool.write(&chunk).await?;
+        }
+    }
+}
+
+/// Reads on what was refused, a while and without keeping it: a client that is still sending when its connection is
+/// closed does not get to see the answer.
+pub(crate) async fn discard(mut body: Body) {
+    let drain = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever sends for longer than this is not waiting for an answer.
+    _ = timeout(DISCARD_TIMEOUT, drain).await;
+}
+
+/// The bytes of a body as one piece of memory.
+pub(crate) async fn in_memory(body: report::Body) -> Result<Bytes, Error> {
+    let file = match body {
+        report::Body::Memory(bytes) => return Ok(bytes),
+        report::Body::File(file) => file,
+    };
+    let bytes = tokio::task::spawn_blocking(move || {
+        use std::os::unix::fs::FileExt as _;
+        let mut bytes = vec![0; file.metadata()?.len() as usize];
+        file.read_exact_at(&mut bytes, 0)?;
+        io::Result::Ok(bytes)
+    })
+    .await??;
+    Ok(bytes.into())
+}
+
+#[derive(Default)]
+struct Spool {
+    memory: Vec<u8>,
+    file: Option<File>,
+}
+
+impl Spool {
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        if let Some(file) = &mut self.file {
+            return Ok(file.write_all(chunk).await?);
+        }
+        self.memory.extend_from_slice(chunk);
+        if self.memory.len() > MEMORY_BYTES_MAX {
+            let mut file = File::from_std(tokio::task::spawn_blocking(tempfile::tempfile).await??);
+            file.write_all(&std::mem::take(&mut self.memory)).await?;
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> io::Result<report::Body> {
+        let Some(mut file) = self.file else {
+            return Ok(report::Body::Memory(self.memory.into()));
+        };
+        file.flush().await?;
+        Ok(report::Body::File(Arc::new(file.into_std().await)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn body(chunks: usize) -> Body {
+        Body::from_stream(stream::iter((0..chunks).map(|_| io::Result::Ok(Bytes::from_static(&[7; 1024])))))
+    }
+
+    #[tokio::test]
+    async fn large_bodies_are_spooled() {
+        let config = Config::default();
+        for chunks in [0, 1, 256, 257, 1000] {
+            let read = read(&mut body(chunks), &config).await.unwrap();
+            assert_eq!(matches!(read, report::Body::File(_)), chunks > 256, "{chunks}");
+            let bytes = in_memory(read).await.unwrap();
+            assert_eq!(bytes.len(), chunks * 1024);
+            assert!(bytes.iter().all(|&byte| byte == 7));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_with_and_without_a_declared_length() {
+        let config = Config {
+            body_bytes_max: 4096,
+            ..Config::default()
+        };
+        assert!(read(&mut body(4), &config).await.is_ok());
+        for mut body in [body(5), Body::from(vec![7; 4097])] {
+            assert!(matches!(read(&mut body, &config).await, Err(Error::TooLarge { bytes_max: 4096 })));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        let mut body = Body::from_stream(stream::pending::<io::Result<Bytes>>());
+        let begun = Instant::now();
+        assert!(matches!(read(&mut body, &Config::default()).await, Err(Error::Slow)));
+        assert_eq!(begun.elapsed().as_secs(), Config::default().idle_timeout_secs);
+    }
+}

@@ -1,0 +1,47 @@
+//! The section `[http]` of the config file.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a client may make us do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of an upload. The default is the usual limit of a mail message, 25 MiB.
+    pub body_bytes_max: u64,
+    /// Uploads in progress at a time; one more is told to try again.
+    pub uploads_max: usize,
+    /// How long an upload may take to arrive as a whole.
+    pub upload_timeout_secs: u64,
+    /// How long an upload may stand still.
+    pub idle_timeout_secs: u64,
+    /// How long a client may take for the header of a request, and a connection may be idle.
+    pub header_timeout_secs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 25 * 1024 * 1024,
+            uploads_max: 32,
+            upload_timeout_secs: 60,
+            idle_timeout_secs: 15,
+            header_timeout_secs: 10,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn upload_timeout(&self) -> Duration {
+        Duration::from_secs(self.upload_timeout_secs)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_secs)
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_secs)
+    }
+}

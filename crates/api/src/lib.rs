@@ -1,0 +1,24 @@
+//! The HTTP side: uploads, answers, probes, and the document that describes them.
+//!
+//! This crate turns requests into calls of [`ingest`] and [`store`] and their results into JSON. It decides no outcome
+//! and writes no SQL, and it reads neither the environment nor the clock: [`State`] brings what it needs.
+//! Start reading at `routes.rs`, the table of contents, then at the file of a resource below it.
+
+mod body;
+mod config;
+mod cursor;
+mod days;
+mod error;
+mod extract;
+mod guard;
+mod metrics;
+mod routes;
+mod serve;
+mod state;
+mod totals;
+
+pub use config::Config;
+pub use error::Error;
+pub use routes::{openapi, router};
+pub use serve::serve;
+pub use state::State;

@@ -1,0 +1,122 @@
+//! Counters in the text format of Prometheus.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    extract::{self, MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::State;
+
+/// What was counted since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// By outcome.
+    uploads: BTreeMap<&'static str, u64>,
+    /// By code.
+    refusals: BTreeMap<&'static str, u64>,
+    /// By route and class of the status.
+    requests: BTreeMap<(String, u16), u64>,
+}
+
+impl Metrics {
+    pub(crate) fn count_upload(&self, outcome: &'static str) {
+        *self.counts().uploads.entry(outcome).or_default() += 1;
+    }
+
+    pub(crate) fn count_refusal(&self, code: &'static str) {
+        *self.counts().refusals.entry(code).or_default() += 1;
+    }
+
+    fn count_request(&self, route: String, status: u16) {
+        *self.counts().requests.entry((route, status / 100)).or_default() += 1;
+    }
+
+    /// The text for Prometheus.
+    pub(crate) fn text(&self, uploads_in_progress: usize) -> String {
+        let counts = self.counts();
+        let mut text = String::new();
+        describe(&mut text, "ruad_build_info", "gauge", "The version of ruad.");
+        sample(&mut text, "ruad_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        describe(&mut text, "ruad_uploads_total", "counter", "Uploaded deliveries by outcome.");
+        for (outcome, &count) in &counts.uploads {
+            sample(&mut text, "ruad_uploads_total", &[("outcome", outcome)], count);
+        }
+        describe(&mut text, "ruad_uploads_refused_total", "counter", "Uploads without an outcome, by reason.");
+        for (code, &count) in &counts.refusals {
+            sample(&mut text, "ruad_uploads_refused_total", &[("code", code)], count);
+        }
+        describe(&mut text, "ruad_uploads_in_progress", "gauge", "Uploads that are read or stored right now.");
+        sample(&mut text, "ruad_uploads_in_progress", &[], uploads_in_progress as u64);
+        describe(&mut text, "ruad_http_requests_total", "counter", "Answered requests by route and class of the status.");
+        for ((route, class), &count) in &counts.requests {
+            let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
+            sample(&mut text, "ruad_http_requests_total", &labels, count);
+        }
+        text
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Nothing is left half done while the lock is held, so a panic elsewhere spoils no count.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a request when it is answered.
+pub(crate) async fn count_requests(
+    extract::State(state): extract::State<State>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
+    state.metrics.count_request(route, response.status().as_u16());
+    response
+}
+
+fn describe(text: &mut String, name: &str, kind: &str, help: &str) {
+    _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Label values are words and routes of ours, so nothing in them needs escaping.
+fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    text.push_str(name);
+    if !labels.is_empty() {
+        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        _ = write!(text, "{{{}}}", labels.join(","));
+    }
+    _ = writeln!(text, " {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_written_with_their_labels() {
+        let metrics = Metrics::default();
+        metrics.count_upload("stored");
+        metrics.count_upload("stored");
+        metrics.count_request("/api/v1/sources/{ip}".into(), 422);
+        let text = metrics.text(3);
+        for line in [
+            "ruad_uploads_total{outcome=\"stored\"} 2\n",
+            "ruad_uploads_in_progress 3\n",
+            "ruad_http_requests_total{route=\"/api/v1/sources/{ip}\",status=\"4xx\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

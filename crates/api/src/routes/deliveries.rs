@@ -1,0 +1,265 @@
+//! The ledger of deliveries, and what is kept of them.
+
+use axum::{
+    Json, extract,
+    http::{HeaderName, StatusCode, header},
+    response::Response,
+};
+use ingest::Delivery as Intake;
+use serde::{Deserialize, Serialize};
+use store::{DeliveryFilter, DeliveryRow, RawDelivery};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    outcome::{Document, Outcome},
+    uploads::{self, Upload},
+};
+use crate::{
+    Error, State,
+    cursor::{self, Limit},
+    error::Problem,
+    extract::{Path, Query},
+};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Only those with this outcome.
+    #[param(inline)]
+    outcome: Option<Outcome>,
+    /// Items at most.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
+    limit: Limit,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Deliveries, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeliveryList {
+    items: Vec<Delivery>,
+    /// Cursor to what follows.
+    #[schema(example = json!(null))]
+    next: Option<String>,
+}
+
+/// One thing handed over: a message, an upload, a file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Delivery {
+    delivery_id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    received_at: OffsetDateTime,
+    /// `imap:<mailbox>`, `http` or `file`.
+    #[schema(example = "http")]
+    origin: String,
+    /// File name or the like.
+    #[schema(example = "google.com!example.org!1717027200!1717113599.xml.gz")]
+    name: Option<String>,
+    /// As delivered.
+    #[schema(example = 1890)]
+    size_bytes: i64,
+    /// Of its bytes as delivered.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    sha256: String,
+    /// The most serious outcome of its documents.
+    outcome: Outcome,
+    /// Whether its bytes are kept, so that it can be downloaded and tried again.
+    raw_kept: bool,
+    documents: Vec<Document>,
+}
+
+impl From<DeliveryRow> for Delivery {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            delivery_id: row.delivery_id,
+            received_at: row.received_at,
+            origin: row.origin,
+            name: row.name,
+            size_bytes: row.size_bytes,
+            sha256: super::hex(&row.sha256),
+            outcome: row.outcome.into(),
+            raw_kept: row.raw_kept,
+            documents: row.documents.into_iter().map(Document::from).collect(),
+        }
+    }
+}
+
+/// All deliveries
+///
+/// Newest first. `outcome=rejected` lists what could not be stored, with reasons.
+#[utoipa::path(
+    get, path = "/api/v1/deliveries", tag = "Deliveries", params(ListQuery),
+    responses((status = 200, description = "Deliveries", body = DeliveryList), Problem)
+)]
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<DeliveryList>, Error> {
+    let filter = DeliveryFilter {
+        outcome: query.outcome.map(store::Outcome::from),
+        before: cursor::decode(query.cursor.as_deref())?,
+    };
+    let mut rows = state.store().deliveries(&filter, query.limit.rows()).await?;
+    let next = query.limit.cut(&mut rows, |row| row.delivery_id);
+    Ok(Json(DeliveryList {
+        items: rows.into_iter().map(Delivery::from).collect(),
+        next,
+    }))
+}
+
+/// One delivery
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{delivery_id}", tag = "Deliveries",
+    params(("delivery_id" = Uuid, Path, description = "The delivery")),
+    responses(
+        (status = 200, description = "The delivery", body = Delivery),
+        (status = 404, description = "`unknown_delivery`", body = Problem, content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    Path(delivery_id): Path<Uuid>,
+) -> Result<Json<Delivery>, Error> {
+    let delivery = state.store().delivery(delivery_id).await?;
+    let delivery = delivery.ok_or(Error::UnknownDelivery(delivery_id))?;
+    Ok(Json(delivery.into()))
+}
+
+async fn find_raw(state: &State, delivery_id: Uuid) -> Result<RawDelivery, Error> {
+    match state.store().raw(delivery_id).await? {
+        Some(raw) => Ok(raw),
+        None => Err(not_kept(state, delivery_id).await?),
+    }
+}
+
+/// Why there are no bytes of a delivery.
+async fn not_kept(state: &State, delivery_id: Uuid) -> Result<Error, Error> {
+    Ok(match state.store().delivery(delivery_id).await? {
+        Some(_) => Error::NotKept(delivery_id),
+        None => Error::UnknownDelivery(delivery_id),
+    })
+}
+
+/// The bytes of a delivery
+///
+/// They are kept, for a time, where something of the delivery was rejected, in conflict or skipped.
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{delivery_id}/raw", tag = "Deliveries",
+    params(("delivery_id" = Uuid, Path, description = "The delivery")),
+    responses(
+        (status = 200, description = "The bytes as delivered", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "`unknown_delivery` or `not_kept`", body = Problem,
+            content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn raw(
+    extract::State(state): extract::State<State>,
+    Path(delivery_id): Path<Uuid>,
+) -> Result<([(HeaderName, String); 2], bytes::Bytes), Error> {
+    let raw = find_raw(&state, delivery_id).await?;
+    let file_name = safe_file_name(raw.delivery.name.as_deref(), delivery_id);
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")),
+    ];
+    Ok((headers, raw.raw))
+}
+
+/// A name that means nothing to any shell, browser or file system: what was delivered is not to be trusted.
+fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
+    const LENGTH_MAX: usize = 100;
+    let name = name.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let safe: String = name
+        .chars()
+        .map(|char| if char.is_ascii_alphanumeric() || "-_.!@".contains(char) { char } else { '_' })
+        .take(LENGTH_MAX)
+        .collect();
+    let safe = safe.trim_start_matches('.');
+    if safe.is_empty() { delivery_id.to_string() } else { safe.to_owned() }
+}
+
+/// Try a delivery again
+///
+/// Takes the kept bytes in once more, under the same id, and answers like an upload. They are kept no longer when nothing
+/// of them is rejected, in conflict or skipped any more.
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/{delivery_id}/retry", tag = "Deliveries",
+    params(("delivery_id" = Uuid, Path, description = "The delivery")),
+    responses(
+        (status = 201, description = "A report was stored", body = Upload),
+        (status = 200, description = "Nothing new: duplicates, or no aggregate reports", body = Upload),
+        (status = 404, description = "`unknown_delivery` or `not_kept`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "Nothing stored: another report with the same identity was stored before", body = Upload),
+        (status = 422, description = "Nothing stored, and something was rejected", body = Upload),
+        (status = 503, description = "`busy` or `unavailable`: try again after `Retry-After` seconds", body = Problem,
+            content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn retry(
+    extract::State(state): extract::State<State>,
+    Path(delivery_id): Path<Uuid>,
+) -> Result<Response, Error> {
+    let raw = find_raw(&state, delivery_id).await?.delivery;
+    let delivery = Intake {
+        delivery_id,
+        origin: raw.origin,
+        name: raw.name,
+        received_at: raw.received_at,
+        body: raw.body,
+    };
+    uploads::retry(&state, delivery).await
+}
+
+/// Discard the bytes of a delivery
+///
+/// Its entry in the ledger stays.
+#[utoipa::path(
+    delete, path = "/api/v1/deliveries/{delivery_id}", tag = "Deliveries",
+    params(("delivery_id" = Uuid, Path, description = "The delivery")),
+    responses(
+        (status = 204, description = "The bytes are gone"),
+        (status = 404, description = "`unknown_delivery` or `not_kept`", body = Problem,
+            content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn discard(
+    extract::State(state): extract::State<State>,
+    Path(delivery_id): Path<Uuid>,
+) -> Result<StatusCode, Error> {
+    if state.store().discard(delivery_id).await? {
+        tracing::info!(delivery.id = %delivery_id, "the bytes of a delivery were discarded");
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_kept(&state, delivery_id).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_harmless() {
+        let id = Uuid::from_u128(7);
+        for (name, expected) in [
+            (Some("google.com!example.org!1!2.xml.gz"), "google.com!example.org!1!2.xml.gz"),
+            (Some("../../etc/passwd"), "passwd"),
+            (Some("C:\\a\\b.zip"), "b.zip"),
+            (Some("a\"; b=\r\nü.xml"), "a___b_____.xml"),
+            (Some(".profile"), "profile"),
+            (Some("a/"), "00000000-0000-0000-0000-000000000007"),
+            (None, "00000000-0000-0000-0000-000000000007"),
+        ] {
+            assert_eq!(safe_file_name(name, id), expected);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Policy domains.
+
+use axum::{Json, extract};
+use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
+use utoipa::{IntoParams, ToSchema};
+
+use super::policy::PolicyPublished;
+use crate::{
+    Error, State,
+    cursor::{self, Limit, Place},
+    days::{Asked, day},
+    error::Problem,
+    extract::{Path, Query},
+    totals::{SeriesDay, Totals},
+};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// First day.
+    #[serde(default, with = "day::option")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(default, with = "day::option")]
+    to: Option<Date>,
+    /// Items at most.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
+    limit: Limit,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SummaryQuery {
+    /// First day.
+    #[serde(default, with = "day::option")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(default, with = "day::option")]
+    to: Option<Date>,
+}
+
+/// Domains in the order of their names.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DomainList {
+    /// First day; null when there is no data at all.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-01")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-30")]
+    to: Option<Date>,
+    items: Vec<Domain>,
+    /// Cursor to what follows.
+    #[schema(example = json!(null))]
+    next: Option<String>,
+}
+
+/// A policy domain over a range of days.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Domain {
+    /// The policy domain.
+    #[schema(example = "example.org")]
+    domain: String,
+    #[serde(flatten)]
+    totals: Totals,
+    /// Reports of the range.
+    #[schema(example = 31)]
+    report_count: i64,
+    /// Different sources.
+    #[schema(example = 7)]
+    source_count: i64,
+    /// The policy in the latest report, in the range or not.
+    policy_published: Option<PolicyPublished>,
+    last_report: Option<LastReport>,
+}
+
+/// The latest report of a domain.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LastReport {
+    /// End of its period.
+    #[serde(with = "time::serde::rfc3339")]
+    end_at: OffsetDateTime,
+    /// Its reporter.
+    #[schema(example = "google.com")]
+    org_name: String,
+}
+
+/// One domain, with its daily series.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DomainSummary {
+    /// First day; null when there is no data at all.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-01")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-30")]
+    to: Option<Date>,
+    #[serde(flatten)]
+    domain: Domain,
+    series: Vec<SeriesDay>,
+}
+
+impl From<store::DomainSummary> for Domain {
+    fn from(summary: store::DomainSummary) -> Self {
+        let (policy_published, last_report) = summary.latest.map(policy_and_report).unzip();
+        Self {
+            domain: summary.domain,
+            totals: summary.totals.into(),
+            report_count: summary.report_count,
+            source_count: summary.source_count,
+            policy_published,
+            last_report,
+        }
+    }
+}
+
+fn policy_and_report(latest: store::LatestPolicy) -> (PolicyPublished, LastReport) {
+    let policy_published = PolicyPublished {
+        p: latest.p,
+        sp: latest.sp,
+        np: latest.np,
+        adkim: latest.adkim,
+        aspf: latest.aspf,
+        pct: latest.pct,
+        fo: latest.fo,
+        testing: latest.testing,
+    };
+    let last_report = LastReport {
+        end_at: latest.end_at,
+        org_name: latest.org_name,
+    };
+    (policy_published, last_report)
+}
+
+/// The name of a domain as it is stored: lower case, without trailing dot.
+pub(super) fn stored_name(domain: &str) -> String {
+    domain.strip_suffix('.').unwrap_or(domain).to_lowercase()
+}
+
+/// The id and the stored name of a domain.
+pub(super) async fn find(state: &State, domain: &str) -> Result<(i64, String), Error> {
+    let domain = stored_name(domain);
+    match state.store().domain_id(&domain).await? {
+        Some(domain_id) => Ok((domain_id, domain)),
+        None => Err(Error::UnknownDomain(domain)),
+    }
+}
+
+/// All domains
+#[utoipa::path(
+    get, path = "/api/v1/domains", tag = "Domains", params(ListQuery),
+    responses((status = 200, description = "Domains in the order of their names", body = DomainList), Problem)
+)]
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<DomainList>, Error> {
+    let place: Option<Place<String>> = cursor::decode(query.cursor.as_deref())?;
+    let asked = Asked {
+        from: query.from,
+        to: query.to,
+    };
+    let days = asked
+        .at(place.as_ref())?
+        .resolve(state.today(), state.store().last_day(None, state.latest_day()))
+        .await?;
+    let after = place.as_ref().map(|place| place.after.as_str());
+    let mut rows = state
+        .store()
+        .domains(days.range, after, query.limit.rows())
+        .await?;
+    let next = query.limit.cut(&mut rows, |row| days.after(row.domain.clone()));
+    Ok(Json(DomainList {
+        from: days.from(),
+        to: days.to(),
+        items: rows.into_iter().map(Domain::from).collect(),
+        next,
+    }))
+}
+
+/// One domain, day by day
+#[utoipa::path(
+    get, path = "/api/v1/domains/{domain}/summary", tag = "Domains",
+    params(("domain" = String, Path, description = "The policy domain"), SummaryQuery),
+    responses(
+        (status = 200, description = "The domain", body = DomainSummary),
+        (status = 404, description = "`unknown_domain`: no report names it", body = Problem,
+            content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn summary(
+    extract::State(state): extract::State<State>,
+    Path(domain): Path<String>,
+    Query(query): Query<SummaryQuery>,
+) -> Result<Json<DomainSummary>, Error> {
+    let (domain_id, domain) = find(&state, &domain).await?;
+    let asked = Asked {
+        from: query.from,
+        to: query.to,
+    };
+    let days = asked
+        .resolve(state.today(), state.store().last_day(Some(domain_id), state.latest_day()))
+        .await?;
+    let domain = state.store().domain(domain_id, domain, days.range).await?;
+    let series = state.store().domain_series(domain_id, days.range).await?;
+    Ok(Json(DomainSummary {
+        from: days.from(),
+        to: days.to(),
+        domain: domain.into(),
+        series: series.into_iter().map(SeriesDay::from).collect(),
+    }))
+}

@@ -1,0 +1,71 @@
+//! Probes and metrics.
+
+use axum::{
+    Json, extract,
+    http::{HeaderName, StatusCode, header},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{Error, State, error::Problem};
+
+/// Whether the service can do its work.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// `ready` or `unavailable`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// What is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = json!(null))]
+    missing: Option<&'static str>,
+}
+
+/// Whether the process lives
+#[utoipa::path(
+    get, path = "/healthz", tag = "Operation",
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
+)]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the service can do its work
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operation",
+    responses(
+        (status = 200, description = "It can", body = Readiness),
+        (status = 503, description = "Not at the moment; `missing` says what for", body = Readiness)
+    )
+)]
+pub(super) async fn readyz(extract::State(state): extract::State<State>) -> (StatusCode, Json<Readiness>) {
+    let missing = match state.store().ready().await {
+        Ok(true) => None,
+        Ok(false) => Some("the database has an older schema than this program needs"),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            Some("the database does not answer, or has no schema yet")
+        }
+    };
+    let (code, status) = match missing {
+        None => (StatusCode::OK, "ready"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    (code, Json(Readiness { status, missing }))
+}
+
+/// Metrics
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operation",
+    responses(
+        (status = 200, description = "The text format of Prometheus", body = String, content_type = "text/plain"),
+        Problem
+    )
+)]
+pub(super) async fn metrics(
+    extract::State(state): extract::State<State>,
+) -> Result<([(HeaderName, &'static str); 1], String), Error> {
+    let in_progress = state.config.uploads_max - state.uploads.available_permits();
+    let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    Ok(([content_type], state.metrics.text(in_progress)))
+}

@@ -1,0 +1,139 @@
+//! One address over all domains.
+
+use std::net::IpAddr;
+
+use axum::{Json, extract};
+use serde::{Deserialize, Serialize};
+use store::DomainTotals;
+use time::Date;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    Error, State,
+    cursor::{self, Limit, Place},
+    days::{Asked, day},
+    error::Problem,
+    extract::{Path, Query},
+    totals::{SeriesDay, Totals},
+};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SourceQuery {
+    /// First day.
+    #[serde(default, with = "day::option")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(default, with = "day::option")]
+    to: Option<Date>,
+    /// Items at most.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
+    limit: Limit,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// What an address sends in the name of all domains together, and of each.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SourceSummary {
+    /// The sending host.
+    #[schema(value_type = String, example = "192.0.2.1")]
+    source_ip: IpAddr,
+    /// First day; null when no report names the address.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-01")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(with = "day::option")]
+    #[schema(example = "2024-05-30")]
+    to: Option<Date>,
+    #[serde(flatten)]
+    totals: Totals,
+    /// The domains, those with most messages first.
+    items: Vec<SourceDomain>,
+    /// Cursor to the domains that follow.
+    #[schema(example = json!(null))]
+    next: Option<String>,
+    series: Vec<SeriesDay>,
+}
+
+/// What an address sends in the name of one domain.
+#[derive(Serialize, ToSchema)]
+struct SourceDomain {
+    /// The policy domain.
+    #[schema(example = "example.org")]
+    domain: String,
+    #[serde(flatten)]
+    totals: Totals,
+    /// Reports that name the address.
+    #[schema(example = 31)]
+    report_count: i64,
+    /// First day with a message.
+    #[serde(with = "day")]
+    #[schema(example = "2024-05-01")]
+    first_day: Date,
+    /// Last day with a message.
+    #[serde(with = "day")]
+    #[schema(example = "2024-05-30")]
+    last_day: Date,
+}
+
+impl From<DomainTotals> for SourceDomain {
+    fn from(row: DomainTotals) -> Self {
+        Self {
+            domain: row.domain,
+            totals: row.totals.into(),
+            report_count: row.report_count,
+            first_day: row.first_day,
+            last_day: row.last_day,
+        }
+    }
+}
+
+/// One address over all domains
+///
+/// An address that no report names has no messages; it is not an error to ask for it.
+#[utoipa::path(
+    get, path = "/api/v1/sources/{ip}", tag = "Sources",
+    params(("ip" = String, Path, description = "The address, version 4 or 6"), SourceQuery),
+    responses((status = 200, description = "The address", body = SourceSummary), Problem)
+)]
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    Path(source_ip): Path<IpAddr>,
+    Query(query): Query<SourceQuery>,
+) -> Result<Json<SourceSummary>, Error> {
+    let place: Option<Place<(i64, String)>> = cursor::decode(query.cursor.as_deref())?;
+    let asked = Asked {
+        from: query.from,
+        to: query.to,
+    };
+    let last_day = state.store().last_day_of_source(source_ip, state.latest_day());
+    let days = asked
+        .at(place.as_ref())?
+        .resolve(state.today(), last_day)
+        .await?;
+    let after = place
+        .as_ref()
+        .map(|Place { after: (count, domain), .. }| (*count, domain.as_str()));
+    let mut rows = state
+        .store()
+        .source_domains(source_ip, days.range, after, query.limit.rows())
+        .await?;
+    let next = query
+        .limit
+        .cut(&mut rows, |row| days.after((row.totals.message_count, row.domain.clone())));
+    let series = state.store().source_series(source_ip, days.range).await?;
+    let series: Vec<SeriesDay> = series.into_iter().map(SeriesDay::from).collect();
+    Ok(Json(SourceSummary {
+        source_ip,
+        from: days.from(),
+        to: days.to(),
+        totals: Totals::of(&series),
+        items: rows.into_iter().map(SourceDomain::from).collect(),
+        next,
+        series,
+    }))
+}

@@ -1,0 +1,107 @@
+//! The accept loop. It bounds what `axum::serve` leaves open: time for a request's header, and connections.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{State, router};
+
+/// Connections at a time; more wait in the kernel until one ends.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// How long running requests may go on after the shutdown.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system has no room for a connection, such as file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves until the shutdown, then lets running requests and uploads finish for at most ten seconds.
+pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) {
+    let tasks = state.tasks.clone();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(state.config.header_timeout());
+    let connection = Connection {
+        http,
+        router: router(state),
+        shutdown: shutdown.clone(),
+        abort: CancellationToken::new(),
+    };
+    let abort = connection.abort.clone().drop_guard();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let accept = async {
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let connection = connection.clone();
+                    tasks.spawn(async move {
+                        connection.run(stream).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => wait_out(error).await,
+            }
+        }
+    };
+    _ = shutdown.run_until_cancelled(accept).await;
+    drop(listener);
+    tasks.close();
+    if timeout(GRACE, tasks.wait()).await.is_err() {
+        tracing::warn!(unfinished = tasks.len(), "requests were cut off at shutdown");
+    }
+    drop(abort);
+}
+
+/// A client that went away before it was accepted is no reason to wait; anything else is out of our hands for a while.
+async fn wait_out(error: io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
+        _ => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Connection {
+    http: http1::Builder,
+    router: Router,
+    shutdown: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        // Answers are written at once; waiting for more to send only makes them late.
+        _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(self.router);
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    result = connection => result,
+                    () = self.abort.cancelled() => return,
+                }
+            }
+        };
+        if let Err(error) = result {
+            // The doing of clients: they go away, are too slow, or do not speak HTTP.
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}

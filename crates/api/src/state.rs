@@ -1,0 +1,62 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use ingest::Intake;
+use store::Store;
+use time::{Date, Duration, OffsetDateTime};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{Config, metrics::Metrics};
+
+/// Multipart bodies are split in memory, each at most as large as an upload may be.
+const MULTIPART_MAX: usize = 2;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Where uploads go, and the store that answers come from.
+    pub intake: Intake,
+    /// The time of day.
+    pub clock: fn() -> OffsetDateTime,
+    /// The section `[http]`.
+    pub config: Arc<Config>,
+    /// Whether requests must name this host in a way that only works from it. It keeps web pages whose name points to
+    /// 127.0.0.1 (DNS rebinding) away from an API that asks for no token. On unless it is switched off.
+    pub loopback_only: bool,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) multiparts: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Connections, and whatever must go on when the client is gone.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl State {
+    /// The state of a server that has not served anything yet.
+    pub fn new(intake: Intake, clock: fn() -> OffsetDateTime, config: Config) -> Self {
+        Self {
+            intake,
+            clock,
+            loopback_only: true,
+            uploads: Arc::new(Semaphore::new(config.uploads_max)),
+            multiparts: Arc::new(Semaphore::new(MULTIPART_MAX)),
+            metrics: Arc::default(),
+            tasks: TaskTracker::new(),
+            config: Arc::new(config),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.intake.store
+    }
+
+    pub(crate) fn today(&self) -> Date {
+        (self.clock)().to_offset(time::UtcOffset::UTC).date()
+    }
+
+    /// Days after this one are the doing of a wrong clock somewhere and do not move default ranges.
+    pub(crate) fn latest_day(&self) -> Date {
+        self.today().saturating_add(Duration::DAY)
+    }
+}
