@@ -1,0 +1,233 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use time::{Date, macros::format_description};
+
+use crate::{
+    command,
+    config::Config,
+    exit::{Exit, USAGE},
+    log, serve,
+};
+
+/// Takes DMARC aggregate reports and answers: who sends mail in my name, does it pass, what happens to it?
+///
+/// Without DATABASE_URL (or database.url) ruad runs a private PostgreSQL in RUAD_DATA (default ./ruad-data).
+///
+/// Exit codes: 0 done; 1 our failure, nothing is lost, run it again; 2 usage or configuration; 3 done, but something was
+/// rejected.
+#[derive(Debug, Parser)]
+#[command(name = "ruad", version, arg_required_else_help = true)]
+struct Cli {
+    /// The config file; every key has a default, see config/ruad.toml.
+    #[arg(long, global = true, env = "RUAD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve everything: API and background work.
+    Serve(ServeArgs),
+    /// Import files, folders, mbox files, maildirs; '-' is standard input.
+    Import(ImportArgs),
+    /// Read and print reports, without any database.
+    Show(ShowArgs),
+    /// Who sends mail in the name of a domain.
+    Sources(SourcesArgs),
+    /// Check that all totals reconcile.
+    Verify,
+    /// Make the rollup anew from the records.
+    Rebuild,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Print the configuration in force, secrets redacted.
+    Config,
+    /// Print the OpenAPI document of the API.
+    Openapi,
+    /// Ask a running ruad whether it is ready; for probes.
+    Healthcheck(ListenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    /// Listen on any address although there is no access control yet: whoever reaches the port can read and delete.
+    #[arg(long)]
+    insecure_open: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// How to print the summary.
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
+    pub(crate) format: SummaryFormat,
+    /// What to import.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Leave the records out.
+    #[arg(long)]
+    pub(crate) no_records: bool,
+    /// What to read; '-' is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SourcesArgs {
+    /// The policy domain.
+    pub(crate) domain: String,
+    /// First day (UTC). Default: 29 days before the last.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) from: Option<Date>,
+    /// Last day (UTC). Default: the last day with a report.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    pub(crate) to: Option<Date>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// What to list first.
+    #[arg(long, value_enum, default_value_t = Sort::Messages)]
+    pub(crate) sort: Sort,
+    /// Sources at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) limit: u32,
+}
+
+/// Forms of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SummaryFormat {
+    Text,
+    Json,
+}
+
+/// Forms of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+/// Orders of a list of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    Messages,
+    Failures,
+}
+
+/// Runs the command line and returns the exit code of the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes; printing them can only fail if nobody listens.
+            _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let config = match settle_config(&cli) {
+        Ok(config) => config,
+        Err(error) => return complain(&error, ExitCode::from(USAGE)),
+    };
+    match execute(cli.command, config) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, Exit::Failed.into()),
+    }
+}
+
+/// Reads the configuration, puts the command line over it, and starts the log.
+fn settle_config(cli: &Cli) -> Result<Config> {
+    let mut config = Config::load(cli.config.as_deref(), std::env::vars_os())?;
+    let listen = match &cli.command {
+        Command::Serve(ServeArgs { listen, .. }) | Command::Healthcheck(listen) => listen.listen,
+        _ => None,
+    };
+    if let Some(listen) = listen {
+        config.listen = listen;
+    }
+    if let Command::Serve(ServeArgs {
+        insecure_open: false,
+        ..
+    }) = &cli.command
+        && !serve::is_loopback(config.listen.ip())
+    {
+        anyhow::bail!(
+            "listen: {} is not a loopback address, and there is no access control yet: whoever reaches it could read and \
+             delete everything; put a proxy with access control in front, or use --insecure-open",
+            config.listen
+        );
+    }
+    let mut log_config = config.log.clone();
+    if !matches!(cli.command, Command::Serve(_)) && log_config.level == log::Config::default().level
+    {
+        // A command's own output says what it does.
+        log_config.level = "warn".into();
+    }
+    log::start(&log_config)?;
+    Ok(config)
+}
+
+fn execute(command: Command, config: Config) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let exit = runtime.block_on(async {
+        match command {
+            Command::Serve(_) => command::serve(config).await,
+            Command::Import(args) => command::import(&config, args).await,
+            Command::Show(args) => command::show(&config, &args),
+            Command::Sources(args) => command::sources(&config, args).await,
+            Command::Verify => command::verify(&config).await,
+            Command::Rebuild => command::rebuild(&config).await,
+            Command::Migrate => command::migrate(&config).await,
+            Command::Config => command::config(&config),
+            Command::Openapi => command::openapi(),
+            Command::Healthcheck(_) => command::healthcheck(&config).await,
+        }
+    });
+    // Reading standard input cannot be interrupted; the process need not wait for it.
+    runtime.shutdown_background();
+    exit
+}
+
+fn complain(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    use std::io::Write as _;
+    // Nobody may be listening on standard error.
+    _ = writeln!(std::io::stderr(), "ruad: {error:#}");
+    code
+}
+
+/// `ruad show ... | head` is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    Date::parse(text, format_description!("[year]-[month]-[day]"))
+        .map_err(|_| format!("{text:?} is no day of the form YYYY-MM-DD"))
+}

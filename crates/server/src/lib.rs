@@ -1,0 +1,18 @@
+//! The program: command line, configuration, start and stop.
+//!
+//! [`main`] is the command line; [`run`] is `ruad serve`, which tests call as well. What a command does stands in the
+//! module of its name. Only this crate reads the environment and the clock.
+
+mod cli;
+mod clock;
+mod command;
+mod config;
+mod database;
+mod exit;
+mod log;
+mod output;
+mod serve;
+
+pub use cli::main;
+pub use config::{Config, Secret};
+pub use serve::run;

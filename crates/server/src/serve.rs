@@ -1,0 +1,129 @@
+//! `ruad serve`: the API and what goes on in the background, from start to stop.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use ingest::Intake;
+use store::{Prune, Store};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Config, clock, config::Quarantine, database::Database};
+
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown` is cancelled, then finishes what was begun.
+///
+/// The API answers from the first moment; what needs the database is answered 503 until it is there and its schema up to
+/// date. A task that fails takes the program down with it: a restart is always safe.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    let address = listener.local_addr().context("the address listened on")?;
+    let database = Database::open(&config).await?;
+    let intake = Intake::new(database.store.clone(), config.limits.clone());
+    let mut state = api::State::new(intake, clock::now, config.http.clone());
+    state.loopback_only = is_loopback(address.ip());
+
+    let tasks = TaskTracker::new();
+    let background = tasks.spawn(background(
+        database.store.clone(),
+        config.quarantine,
+        shutdown.clone(),
+    ));
+    tracing::info!(%address, "listening");
+    let served = api::serve(listener, state, shutdown.clone());
+    let result = tokio::select! {
+        () = served => Ok(()),
+        ended = background => match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(anyhow!(error).context("the background task")),
+        },
+    };
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    database.close().await;
+    tracing::info!("stopped");
+    result
+}
+
+/// Brings the schema up to date as soon as the database is there, then keeps house until shutdown.
+async fn background(
+    store: Store,
+    quarantine: Quarantine,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let kept_going = shutdown.run_until_cancelled(async {
+        migrate(&store).await?;
+        loop {
+            prune(&store, &quarantine).await;
+            tokio::time::sleep(PRUNE_INTERVAL).await;
+        }
+    });
+    kept_going.await.unwrap_or(Ok(()))
+}
+
+async fn migrate(store: &Store) -> Result<()> {
+    let mut waiting = false;
+    while let Err(error) = store.migrate().await {
+        if !error.is_passing() {
+            return Err(error).context("bringing the schema up to date");
+        }
+        if !waiting {
+            tracing::warn!(%error, "waiting for the database");
+            waiting = true;
+        }
+        tokio::time::sleep(MIGRATE_INTERVAL).await;
+    }
+    tracing::info!("the database is ready");
+    Ok(())
+}
+
+async fn prune(store: &Store, quarantine: &Quarantine) {
+    let retention = time::Duration::days(quarantine.retention_days.into());
+    let prune = Prune {
+        kept_before: clock::now() - retention,
+        total_bytes_max: quarantine.bytes_max,
+    };
+    match store.prune_quarantine(prune).await {
+        Ok(0) => {}
+        Ok(delivery_count) => tracing::info!(
+            delivery_count,
+            "old deliveries were dropped from the quarantine"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "the quarantine could not be pruned; it is tried again in an hour")
+        }
+    }
+}
+
+/// Whether only programs on this machine can reach an address.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Cancelled by SIGINT or SIGTERM; a second one ends the process at once.
+pub(crate) fn stop_signal() -> Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        next().await;
+        cancel.cancel();
+        next().await;
+        tracing::warn!("stopped at once; what was begun is not finished");
+        std::process::exit(1);
+    });
+    Ok(token)
+}
