@@ -38,7 +38,11 @@ impl Limit {
     }
 
     /// Takes the row too many off and gives the cursor to what follows, if anything does.
-    pub(crate) fn cut<R, K: Serialize>(self, rows: &mut Vec<R>, key: impl FnOnce(&R) -> K) -> Option<String> {
+    pub(crate) fn cut<R, K: Serialize>(
+        self,
+        rows: &mut Vec<R>,
+        key: impl FnOnce(&R) -> K,
+    ) -> Option<String> {
         let shown = self.0 as usize;
         if rows.len() <= shown {
             return None;
@@ -64,8 +68,12 @@ pub(crate) fn decode<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option
     let Some(cursor) = cursor else {
         return Ok(None);
     };
-    let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::BadCursor)?;
-    serde_json::from_slice(&json).map(Some).map_err(|_| Error::BadCursor)
+    let json = BASE64_URL_SAFE_NO_PAD
+        .decode(cursor)
+        .map_err(|_| Error::BadCursor)?;
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|_| Error::BadCursor)
 }
 
 fn encode(key: &impl Serialize) -> String {
@@ -102,7 +110,10 @@ mod tests {
     #[test]
     fn strange_cursors_are_refused() {
         for cursor in ["", "?", "e30", "AAAA", "WzEsMl0"] {
-            assert!(matches!(decode::<Place<i32>>(Some(cursor)), Err(Error::BadCursor)), "{cursor}");
+            assert!(
+                matches!(decode::<Place<i32>>(Some(cursor)), Err(Error::BadCursor)),
+                "{cursor}"
+            );
         }
         assert_eq!(decode::<Place<i32>>(None).unwrap(), None);
     }

@@ -52,7 +52,8 @@ impl Asked {
         let Some(place) = place else {
             return Ok(self);
         };
-        let same = self.from.is_none_or(|from| from == place.from) && self.to.is_none_or(|to| to == place.to);
+        let same = self.from.is_none_or(|from| from == place.from)
+            && self.to.is_none_or(|to| to == place.to);
         if !same {
             return Err(Error::BadCursor);
         }
@@ -76,7 +77,10 @@ impl Asked {
                 Some(to) => (default_from(to), to),
                 None => {
                     return Ok(Days {
-                        range: Range { from: today, to: today },
+                        range: Range {
+                            from: today,
+                            to: today,
+                        },
                         stated: None,
                     });
                 }
@@ -86,7 +90,9 @@ impl Asked {
             return Err(Error::BadRange(format!("from {from} is after to {to}")));
         }
         if (to - from).whole_days() >= DAYS_MAX {
-            return Err(Error::BadRange(format!("a range has at most {DAYS_MAX} days")));
+            return Err(Error::BadRange(format!(
+                "a range has at most {DAYS_MAX} days"
+            )));
         }
         let range = Range { from, to };
         Ok(Days {
@@ -108,7 +114,11 @@ mod tests {
 
     const TODAY: Date = date!(2024 - 06 - 30);
 
-    async fn resolve(from: Option<Date>, to: Option<Date>, last_day: Option<Date>) -> Result<Days, Error> {
+    async fn resolve(
+        from: Option<Date>,
+        to: Option<Date>,
+        last_day: Option<Date>,
+    ) -> Result<Days, Error> {
         Asked { from, to }
             .resolve(TODAY, std::future::ready(Ok(last_day)))
             .await
@@ -131,7 +141,10 @@ mod tests {
     #[tokio::test]
     async fn a_beginning_after_the_last_day_is_a_range_of_one_day() {
         let from = date!(2024 - 01 - 01);
-        assert_eq!(range(Some(from), None, Some(date!(2013 - 03 - 15))).await, (from, from));
+        assert_eq!(
+            range(Some(from), None, Some(date!(2013 - 03 - 15))).await,
+            (from, from)
+        );
         assert_eq!(range(Some(from), None, None).await, (from, TODAY));
     }
 
@@ -146,7 +159,10 @@ mod tests {
             (date!(2024 - 01 - 02), date!(2024 - 01 - 01)),
             (date!(2000 - 01 - 01), date!(2020 - 01 - 01)),
         ] {
-            assert!(matches!(resolve(Some(from), Some(to), None).await, Err(Error::BadRange(_))));
+            assert!(matches!(
+                resolve(Some(from), Some(to), None).await,
+                Err(Error::BadRange(_))
+            ));
         }
     }
 

@@ -27,7 +27,9 @@ pub enum Error {
     #[error("{0}")]
     BadRange(String),
     /// A cursor of another list, or none of ours.
-    #[error("the cursor does not belong to this list: take it from `next` and repeat the other parameters")]
+    #[error(
+        "the cursor does not belong to this list: take it from `next` and repeat the other parameters"
+    )]
     BadCursor,
     /// The connection broke within the body, or its encoding is wrong.
     #[error("the body did not arrive whole: {0}")]
@@ -66,7 +68,9 @@ pub enum Error {
     #[error("too many uploads at a time; try again")]
     Busy,
     /// The request names another host than this one.
-    #[error("the API listens on loopback only and asks for no token, so the host must be localhost, 127.0.0.1 or [::1]")]
+    #[error(
+        "the API listens on loopback only and asks for no token, so the host must be localhost, 127.0.0.1 or [::1]"
+    )]
     ForbiddenHost,
     /// A web page of another host wants to change something.
     #[error("requests that change something are refused from pages of other origins")]
@@ -113,7 +117,7 @@ impl Error {
             Self::BadRange(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_range"),
             Self::BadCursor => (StatusCode::UNPROCESSABLE_ENTITY, "bad_cursor"),
             Self::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
-            Self::BadMultipart(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_multipart"),
+            Self::BadMultipart(_) => (StatusCode::BAD_REQUEST, "bad_multipart"),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::UnknownDomain(_) => (StatusCode::NOT_FOUND, "unknown_domain"),
@@ -125,10 +129,9 @@ impl Error {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::ForbiddenHost => (StatusCode::FORBIDDEN, "forbidden_host"),
             Self::ForbiddenOrigin => (StatusCode::FORBIDDEN, "forbidden_origin"),
-            Self::Store(error) if error.is_passing() || matches!(error, store::Error::Closed) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-            }
+            // An upload is never lost to a fault of ours, whatever it is: it is to be tried again.
             Self::Intake(_) | Self::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Store(_) if self.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Store(_) | Self::Task(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -138,18 +141,29 @@ impl Error {
         self.status_and_code().1
     }
 
+    /// Whether it is over as soon as the database is back.
+    fn is_passing(&self) -> bool {
+        let (Self::Store(error) | Self::Intake(ingest::Error::Store(error))) = self else {
+            return false;
+        };
+        error.is_passing() || matches!(error, store::Error::Closed)
+    }
+
     /// What the client may know. What is wrong with us goes to the log, once, here.
-    fn detail(&self, code: &'static str) -> String {
-        match code {
-            "unavailable" => {
-                tracing::warn!(error = %self, "a request failed and may be tried again");
+    fn detail(&self, status: StatusCode) -> String {
+        if !status.is_server_error() || matches!(self, Self::Busy) {
+            return self.to_string();
+        }
+        if self.is_passing() {
+            tracing::warn!(error = %self, "a request failed for the time being");
+        } else {
+            tracing::error!(error = %self, "a request failed");
+        }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
                 "this is not possible at the moment; nothing is lost, try again".into()
             }
-            "internal" => {
-                tracing::error!(error = %self, "a request failed");
-                "this is our fault; the log says more".into()
-            }
-            _ => self.to_string(),
+            _ => "the fault is on this side; the log of the server says more".into(),
         }
     }
 }
@@ -161,12 +175,13 @@ impl IntoResponse for Error {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
-            detail: self.detail(code),
+            detail: self.detail(status),
             code,
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
-        let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+        let mut set =
+            |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, "application/problem+json");
         match code {
             "busy" => _ = set(header::RETRY_AFTER, "1"),
@@ -201,7 +216,10 @@ mod tests {
         let response = Error::from(io::Error::other("disk full")).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "5");
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
     }
 
     #[test]
@@ -211,7 +229,14 @@ mod tests {
             column: "sha256",
             detail: "3 bytes".into(),
         });
-        assert_eq!(error.status_and_code(), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
-        assert!(!error.detail("internal").contains("sha256"));
+        assert_eq!(
+            error.status_and_code(),
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        );
+        assert!(
+            !error
+                .detail(StatusCode::INTERNAL_SERVER_ERROR)
+                .contains("sha256")
+        );
     }
 }

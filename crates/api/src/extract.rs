@@ -16,7 +16,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
                 let source = std::error::Error::source(&rejection);
-                Err(Error::BadQuery(source.map_or(rejection.body_text(), ToString::to_string)))
+                Err(Error::BadQuery(
+                    source.map_or(rejection.body_text(), ToString::to_string),
+                ))
             }
         }
     }

@@ -17,7 +17,10 @@ use crate::{Error, State};
 
 const ANSWER_HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
 ];
@@ -56,8 +59,15 @@ fn names_loopback(headers: &HeaderMap) -> bool {
         return false;
     };
     let host = host.host();
-    let v6 = || host.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
-    host.eq_ignore_ascii_case("localhost") || host == "127.0.0.1" || v6().is_some_and(|v6| v6.is_loopback())
+    let v6 = || {
+        host.strip_prefix('[')?
+            .strip_suffix(']')?
+            .parse::<Ipv6Addr>()
+            .ok()
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host == "127.0.0.1"
+        || v6().is_some_and(|v6| v6.is_loopback())
 }
 
 /// Whether a browser says that the request is the doing of a page that is not ours. Others send no `Origin`.
@@ -87,10 +97,23 @@ mod tests {
 
     #[test]
     fn only_loopback_is_loopback() {
-        for host in ["localhost", "LocalHost:8080", "127.0.0.1:8080", "[::1]:80", "[::1]"] {
+        for host in [
+            "localhost",
+            "LocalHost:8080",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert!(names_loopback(&headers(host, None)), "{host}");
         }
-        for host in ["example.org", "localhost.example.org:8080", "[::2]", "127.0.0.1.nip.io", "192.168.1.1", ""] {
+        for host in [
+            "example.org",
+            "localhost.example.org:8080",
+            "[::2]",
+            "127.0.0.1.nip.io",
+            "192.168.1.1",
+            "",
+        ] {
             assert!(!names_loopback(&headers(host, None)), "{host}");
         }
         assert!(!names_loopback(&HeaderMap::new()));
@@ -98,11 +121,28 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_may_change_something() {
-        for origin in [None, Some("http://localhost:8080"), Some("https://LOCALHOST:8080")] {
-            assert!(!comes_from_elsewhere(&headers("localhost:8080", origin)), "{origin:?}");
+        for origin in [
+            None,
+            Some("http://localhost:8080"),
+            Some("https://LOCALHOST:8080"),
+        ] {
+            assert!(
+                !comes_from_elsewhere(&headers("localhost:8080", origin)),
+                "{origin:?}"
+            );
         }
-        for origin in ["null", "http://localhost:9090", "http://example.org", "http://localhost", "file://", ""] {
-            assert!(comes_from_elsewhere(&headers("localhost:8080", Some(origin))), "{origin}");
+        for origin in [
+            "null",
+            "http://localhost:9090",
+            "http://example.org",
+            "http://localhost",
+            "file://",
+            "",
+        ] {
+            assert!(
+                comes_from_elsewhere(&headers("localhost:8080", Some(origin))),
+                "{origin}"
+            );
         }
     }
 }

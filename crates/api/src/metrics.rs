@@ -40,26 +40,75 @@ impl Metrics {
     }
 
     fn count_request(&self, route: String, status: u16) {
-        *self.counts().requests.entry((route, status / 100)).or_default() += 1;
+        *self
+            .counts()
+            .requests
+            .entry((route, status / 100))
+            .or_default() += 1;
     }
 
     /// The text for Prometheus.
     pub(crate) fn text(&self, uploads_in_progress: usize) -> String {
         let counts = self.counts();
         let mut text = String::new();
-        describe(&mut text, "ruad_build_info", "gauge", "The version of ruad.");
-        sample(&mut text, "ruad_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-        describe(&mut text, "ruad_uploads_total", "counter", "Uploaded deliveries by outcome.");
+        describe(
+            &mut text,
+            "ruad_build_info",
+            "gauge",
+            "The version of ruad.",
+        );
+        sample(
+            &mut text,
+            "ruad_build_info",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1,
+        );
+        describe(
+            &mut text,
+            "ruad_uploads_total",
+            "counter",
+            "Deliveries uploaded or tried again, by outcome.",
+        );
         for (outcome, &count) in &counts.uploads {
-            sample(&mut text, "ruad_uploads_total", &[("outcome", outcome)], count);
+            sample(
+                &mut text,
+                "ruad_uploads_total",
+                &[("outcome", outcome)],
+                count,
+            );
         }
-        describe(&mut text, "ruad_uploads_refused_total", "counter", "Uploads without an outcome, by reason.");
+        describe(
+            &mut text,
+            "ruad_uploads_refused_total",
+            "counter",
+            "Uploads without an outcome, by reason.",
+        );
         for (code, &count) in &counts.refusals {
-            sample(&mut text, "ruad_uploads_refused_total", &[("code", code)], count);
+            sample(
+                &mut text,
+                "ruad_uploads_refused_total",
+                &[("code", code)],
+                count,
+            );
         }
-        describe(&mut text, "ruad_uploads_in_progress", "gauge", "Uploads that are read or stored right now.");
-        sample(&mut text, "ruad_uploads_in_progress", &[], uploads_in_progress as u64);
-        describe(&mut text, "ruad_http_requests_total", "counter", "Answered requests by route and class of the status.");
+        describe(
+            &mut text,
+            "ruad_uploads_in_progress",
+            "gauge",
+            "Uploads that are read or stored right now.",
+        );
+        sample(
+            &mut text,
+            "ruad_uploads_in_progress",
+            &[],
+            uploads_in_progress as u64,
+        );
+        describe(
+            &mut text,
+            "ruad_http_requests_total",
+            "counter",
+            "Answered requests by route and class of the status.",
+        );
         for ((route, class), &count) in &counts.requests {
             let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
             sample(&mut text, "ruad_http_requests_total", &labels, count);
@@ -82,7 +131,9 @@ pub(crate) async fn count_requests(
 ) -> Response {
     let response = next.run(request).await;
     let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
-    state.metrics.count_request(route, response.status().as_u16());
+    state
+        .metrics
+        .count_request(route, response.status().as_u16());
     response
 }
 
@@ -94,7 +145,10 @@ fn describe(text: &mut String, name: &str, kind: &str, help: &str) {
 fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
     text.push_str(name);
     if !labels.is_empty() {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
         _ = write!(text, "{{{}}}", labels.join(","));
     }
     _ = writeln!(text, " {value}");

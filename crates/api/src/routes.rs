@@ -6,6 +6,7 @@ mod domains;
 mod outcome;
 mod policy;
 mod probes;
+mod records;
 mod reports;
 mod source;
 mod sources;
@@ -52,7 +53,7 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(source::get))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
-        .routes(routes!(reports::records))
+        .routes(routes!(records::list))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::get, deliveries::discard))
         .routes(routes!(deliveries::raw))
@@ -73,9 +74,15 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // Uploads have their own limit, which holds while they are read.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(state.clone(), guard::refuse_foreign_pages))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            guard::refuse_foreign_pages,
+        ))
         .layer(middleware::map_response(guard::add_answer_headers))
-        .layer(middleware::from_fn_with_state(state.clone(), metrics::count_requests))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            metrics::count_requests,
+        ))
         .with_state(state)
 }
 
@@ -85,8 +92,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+            _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }

@@ -30,7 +30,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) {
     let tasks = state.tasks.clone();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    // A client may close its side once it has sent its request; what it sent is worked on all the same.
+    http.half_close(true)
+        .timer(TokioTimer::new())
         .header_read_timeout(state.config.header_timeout());
     let connection = Connection {
         http,
@@ -58,7 +60,10 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationTo
     drop(listener);
     tasks.close();
     if timeout(GRACE, tasks.wait()).await.is_err() {
-        tracing::warn!(unfinished = tasks.len(), "requests were cut off at shutdown");
+        tracing::warn!(
+            unfinished = tasks.len(),
+            "requests were cut off at shutdown"
+        );
     }
     drop(abort);
 }
@@ -66,7 +71,9 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationTo
 /// A client that went away before it was accepted is no reason to wait; anything else is out of our hands for a while.
 async fn wait_out(error: io::Error) {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset => {}
         _ => {
             tracing::warn!(%error, "a connection could not be accepted");
             sleep(ACCEPT_PAUSE).await;

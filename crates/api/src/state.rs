@@ -10,8 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Config, metrics::Metrics};
 
-/// Multipart bodies are split in memory, each at most as large as an upload may be.
-const MULTIPART_MAX: usize = 2;
+/// Uploads too large for the memory of each are taken in so few at a time: to be split, or to be kept when they are
+/// rejected, they must be in memory as a whole.
+const LARGE_MAX: usize = 2;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct State {
     /// 127.0.0.1 (DNS rebinding) away from an API that asks for no token. On unless it is switched off.
     pub loopback_only: bool,
     pub(crate) uploads: Arc<Semaphore>,
-    pub(crate) multiparts: Arc<Semaphore>,
+    pub(crate) large_uploads: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
     /// Connections, and whatever must go on when the client is gone.
     pub(crate) tasks: TaskTracker,
@@ -40,7 +41,7 @@ impl State {
             clock,
             loopback_only: true,
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
-            multiparts: Arc::new(Semaphore::new(MULTIPART_MAX)),
+            large_uploads: Arc::new(Semaphore::new(LARGE_MAX)),
             metrics: Arc::default(),
             tasks: TaskTracker::new(),
             config: Arc::new(config),

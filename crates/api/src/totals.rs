@@ -87,8 +87,12 @@ impl Totals {
                 message_count: sum.message_count.saturating_add(totals.message_count),
                 dmarc_pass_count: sum.dmarc_pass_count.saturating_add(totals.dmarc_pass_count),
                 dmarc_fail_count: sum.dmarc_fail_count.saturating_add(totals.dmarc_fail_count),
-                dkim_aligned_count: sum.dkim_aligned_count.saturating_add(totals.dkim_aligned_count),
-                spf_aligned_count: sum.spf_aligned_count.saturating_add(totals.spf_aligned_count),
+                dkim_aligned_count: sum
+                    .dkim_aligned_count
+                    .saturating_add(totals.dkim_aligned_count),
+                spf_aligned_count: sum
+                    .spf_aligned_count
+                    .saturating_add(totals.spf_aligned_count),
                 disposition: Dispositions {
                     none: ours.none.saturating_add(theirs.none),
                     pass: ours.pass.saturating_add(theirs.pass),

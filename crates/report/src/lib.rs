@@ -5,6 +5,9 @@
 //! does not grow with the report. It knows nothing of databases, networks or async, and it never panics on input.
 //!
 //! Start reading at [`unpack`], then [`Parser`].
+//!
+//! Real reports deviate from the RFCs in many ways. Comments name each deviation where it is dealt with, by an id: C for
+//! what carries a report, D for the document, M for metadata and policy, R for records.
 
 mod error;
 mod header;

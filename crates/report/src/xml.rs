@@ -340,7 +340,9 @@ impl Reader {
 
     fn end_tag_in_full(&mut self) -> Result<(), Error> {
         let length = self.tag_length()?;
-        let inside = self.window.bytes()[2..length - 1].trim_ascii_end();
+        let inside = &self.window.bytes()[2..length - 1];
+        let blanks = inside.iter().rev().take_while(|&&byte| is_blank(byte));
+        let inside = &inside[..inside.len() - blanks.count()];
         if inside != self.name() {
             let detail = format!(
                 "the end tag {} does not match {}",

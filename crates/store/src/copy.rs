@@ -1,17 +1,18 @@
 //! Rows in PostgreSQL's binary COPY format, built without an allocation per field.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
-use report::{Disposition, DkimAuthResult, OddValue, Reason, Record, SpfAuthResult};
+use report::{Disposition, OddValue, Record};
 use serde::Serialize;
 use sqlx::PgConnection;
 use time::{Date, macros::date};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{
+    Error,
+    json::{DkimJson, ReasonJson, SpfJson},
+    rollup::{PartialSum, partial_sums},
+};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
@@ -78,49 +79,6 @@ pub(crate) async fn copy_source_days<'a>(
     copy.send(rows.end()).await?;
     copy.finish().await?;
     Ok(())
-}
-
-/// The messages of one report with the same source, author domain and results.
-#[derive(Debug, PartialEq, Eq)]
-struct PartialSum<'a> {
-    key: SumKey<'a>,
-    message_count: u64,
-    /// Whether the report is counted for its source here: at the first of the source's sums.
-    counts_source: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct SumKey<'a> {
-    source_ip: IpAddr,
-    header_from: Option<&'a str>,
-    disposition: Option<Disposition>,
-    dkim_aligned: Option<bool>,
-    spf_aligned: Option<bool>,
-}
-
-fn partial_sums(records: &[Record]) -> Vec<PartialSum<'_>> {
-    let mut sums: Vec<PartialSum<'_>> = Vec::with_capacity(records.len());
-    let mut places = HashMap::with_capacity(records.len());
-    let mut sources = HashSet::with_capacity(records.len());
-    for record in records {
-        let key = SumKey {
-            source_ip: record.source_ip,
-            header_from: record.header_from.as_deref(),
-            disposition: record.disposition,
-            dkim_aligned: record.dkim_aligned,
-            spf_aligned: record.spf_aligned,
-        };
-        let place = *places.entry(key).or_insert_with(|| {
-            sums.push(PartialSum {
-                key,
-                message_count: 0,
-                counts_source: sources.insert(key.source_ip),
-            });
-            sums.len() - 1
-        });
-        sums[place].message_count += record.message_count;
-    }
-    sums
 }
 
 /// Rows being encoded.
@@ -251,68 +209,5 @@ impl Rows {
         self.bytes.push(b']');
         let length = (self.bytes.len() - length_at - 4) as i32;
         self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
-    }
-}
-
-#[derive(Serialize)]
-struct ReasonJson<'a> {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<&'a str>,
-}
-
-impl<'a> From<&'a Reason> for ReasonJson<'a> {
-    fn from(reason: &'a Reason) -> Self {
-        Self {
-            kind: reason.kind.as_deref(),
-            comment: reason.comment.as_deref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct DkimJson<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    selector: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    human_result: Option<&'a str>,
-}
-
-impl<'a> From<&'a DkimAuthResult> for DkimJson<'a> {
-    fn from(dkim: &'a DkimAuthResult) -> Self {
-        Self {
-            domain: dkim.domain.as_deref(),
-            selector: dkim.selector.as_deref(),
-            result: dkim.result.map(report::DkimResult::as_str),
-            human_result: dkim.human_result.as_deref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct SpfJson<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    human_result: Option<&'a str>,
-}
-
-impl<'a> From<&'a SpfAuthResult> for SpfJson<'a> {
-    fn from(spf: &'a SpfAuthResult) -> Self {
-        Self {
-            domain: spf.domain.as_deref(),
-            scope: spf.scope.map(report::SpfScope::as_str),
-            result: spf.result.map(report::SpfResult::as_str),
-            human_result: spf.human_result.as_deref(),
-        }
     }
 }

@@ -66,14 +66,16 @@ impl Domains {
             .into_iter()
             .map(|row| (row.name, row.domain_id))
             .collect();
-        for name in missing {
-            // Added by another process between the two parts of the statement above: now it can be read.
-            if !fresh.contains_key(&name) {
-                let id = sqlx::query_scalar!("select domain_id from domains where name = $1", name)
-                    .fetch_one(pool)
-                    .await?;
-                fresh.insert(name, id);
-            }
+        // Added by another process between the two parts of the statement above: now they can be read.
+        missing.retain(|name| !fresh.contains_key(name));
+        if !missing.is_empty() {
+            let rows = sqlx::query!(
+                "select domain_id, name from domains where name = any($1)",
+                &missing
+            )
+            .fetch_all(pool)
+            .await?;
+            fresh.extend(rows.into_iter().map(|row| (row.name, row.domain_id)));
         }
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() + fresh.len() > NAMES_MAX {

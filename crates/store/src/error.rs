@@ -44,9 +44,10 @@ impl Error {
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::WorkerCrashed => true,
-            // Connection, transaction rolled back, resources, not in the right state, operator intervention, system, internal.
+            // Connection, transaction rolled back, resources, not in the right state, operator intervention, system,
+            // internal; and no such table, which the program that serves brings along in a moment.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                ["08", "25", "40", "53", "55", "57", "58", "XX"]
+                ["08", "25", "40", "53", "55", "57", "58", "XX", "42P01"]
                     .iter()
                     .any(|class| code.starts_with(class))
             }),

@@ -1,6 +1,6 @@
 //! The ledger of deliveries, and the raw bytes of those of which something was not stored.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{borrow::Cow, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use report::Body;
@@ -74,8 +74,7 @@ pub(crate) async fn record_deliveries<'a>(
     deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
 ) -> Result<(), Error> {
     let mut rows = Vec::new();
-    let mut kept_ids = Vec::new();
-    let mut kept_raws = Vec::new();
+    let mut kept = Vec::new();
     for (delivery, documents) in deliveries {
         rows.push(NewDeliveryRow {
             delivery_id: delivery.delivery_id,
@@ -89,9 +88,7 @@ pub(crate) async fn record_deliveries<'a>(
         });
         if delivery.size_bytes <= KEEP_RAW_BYTES_MAX && documents.iter().any(OutcomeRow::keeps_raw)
         {
-            kept_ids.push(delivery.delivery_id);
-            kept_raws
-                .push(read_whole(&delivery.body, delivery.size_bytes).map_err(sqlx::Error::Io)?);
+            kept.push(delivery);
         }
     }
     sqlx::query!(
@@ -106,33 +103,45 @@ pub(crate) async fn record_deliveries<'a>(
     )
     .execute(&mut *connection)
     .await?;
-    if !kept_ids.is_empty() {
-        sqlx::query!(
-            r#"
-            insert into quarantine (delivery_id, raw)
-            select * from unnest($1::uuid[], $2::bytea[])
-            on conflict (delivery_id) do nothing
-            "#,
-            &kept_ids,
-            &kept_raws
-        )
-        .execute(connection)
-        .await?;
+    for delivery in kept {
+        keep_raw(connection, delivery).await?;
     }
     Ok(())
 }
 
-fn read_whole(body: &Body, size_bytes: u64) -> io::Result<Vec<u8>> {
-    match body {
-        Body::Memory(bytes) => Ok(bytes.to_vec()),
-        Body::File(file) => read_file(file, size_bytes),
-    }
+/// Keeps the bytes of a delivery. One at a time: together they could be many times what a process may use.
+async fn keep_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<(), Error> {
+    let raw = match read_whole(&delivery.body, delivery.size_bytes) {
+        Ok(raw) => raw,
+        Err(error) => {
+            // The file was changed under us. Its outcome stands all the same.
+            tracing::warn!(delivery.id = %delivery.delivery_id, %error, "the bytes of a delivery cannot be kept");
+            return Ok(());
+        }
+    };
+    sqlx::query!(
+        r#"
+        insert into quarantine (delivery_id, raw)
+        values ($1, $2)
+        on conflict (delivery_id) do nothing
+        "#,
+        delivery.delivery_id,
+        raw.as_ref()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
-fn read_file(file: &File, size_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; size_bytes as usize];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+fn read_whole(body: &Body, size_bytes: u64) -> io::Result<Cow<'_, [u8]>> {
+    match body {
+        Body::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
+        Body::File(file) => {
+            let mut bytes = vec![0; size_bytes as usize];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(Cow::Owned(bytes))
+        }
+    }
 }
 
 impl Store {

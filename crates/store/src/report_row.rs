@@ -179,6 +179,6 @@ pub(crate) fn hex_bytea(bytes: &[u8]) -> String {
     text
 }
 
-fn iso_day<S: serde::Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn iso_day<S: serde::Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
 }

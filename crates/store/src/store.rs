@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool,
+    ConnectOptions as _, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -52,6 +52,8 @@ pub struct Store {
 impl Store {
     /// Connects as needed: a database that is away now is no error until something is asked of it.
     pub fn connect(connect: PgConnectOptions, options: &Options) -> Self {
+        // Slow statements show in the answers' times; their texts do not belong into the log.
+        let connect = connect.disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max)
             .acquire_timeout(options.acquire_timeout)

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     outcome::{Document, Outcome},
-    uploads::{self, Upload},
+    uploads::{self, Bytes, Upload},
 };
 use crate::{
     Error, State,
@@ -92,7 +92,7 @@ impl From<DeliveryRow> for Delivery {
 ///
 /// Newest first. `outcome=rejected` lists what could not be stored, with reasons.
 #[utoipa::path(
-    get, path = "/api/v1/deliveries", tag = "Deliveries", params(ListQuery),
+    get, path = "/api/v1/deliveries", operation_id = "list_deliveries", tag = "Deliveries", params(ListQuery),
     responses((status = 200, description = "Deliveries", body = DeliveryList), Problem)
 )]
 pub(super) async fn list(
@@ -103,7 +103,10 @@ pub(super) async fn list(
         outcome: query.outcome.map(store::Outcome::from),
         before: cursor::decode(query.cursor.as_deref())?,
     };
-    let mut rows = state.store().deliveries(&filter, query.limit.rows()).await?;
+    let mut rows = state
+        .store()
+        .deliveries(&filter, query.limit.rows())
+        .await?;
     let next = query.limit.cut(&mut rows, |row| row.delivery_id);
     Ok(Json(DeliveryList {
         items: rows.into_iter().map(Delivery::from).collect(),
@@ -113,7 +116,7 @@ pub(super) async fn list(
 
 /// One delivery
 #[utoipa::path(
-    get, path = "/api/v1/deliveries/{delivery_id}", tag = "Deliveries",
+    get, path = "/api/v1/deliveries/{delivery_id}", operation_id = "get_delivery", tag = "Deliveries",
     params(("delivery_id" = Uuid, Path, description = "The delivery")),
     responses(
         (status = 200, description = "The delivery", body = Delivery),
@@ -149,10 +152,10 @@ async fn not_kept(state: &State, delivery_id: Uuid) -> Result<Error, Error> {
 ///
 /// They are kept, for a time, where something of the delivery was rejected, in conflict or skipped.
 #[utoipa::path(
-    get, path = "/api/v1/deliveries/{delivery_id}/raw", tag = "Deliveries",
+    get, path = "/api/v1/deliveries/{delivery_id}/raw", operation_id = "download_delivery", tag = "Deliveries",
     params(("delivery_id" = Uuid, Path, description = "The delivery")),
     responses(
-        (status = 200, description = "The bytes as delivered", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "The bytes as delivered", body = Bytes, content_type = "application/octet-stream"),
         (status = 404, description = "`unknown_delivery` or `not_kept`", body = Problem,
             content_type = "application/problem+json"),
         Problem
@@ -166,7 +169,10 @@ pub(super) async fn raw(
     let file_name = safe_file_name(raw.delivery.name.as_deref(), delivery_id);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{file_name}\""),
+        ),
     ];
     Ok((headers, raw.raw))
 }
@@ -174,14 +180,28 @@ pub(super) async fn raw(
 /// A name that means nothing to any shell, browser or file system: what was delivered is not to be trusted.
 fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
     const LENGTH_MAX: usize = 100;
-    let name = name.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = name
+        .unwrap_or_default()
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default();
     let safe: String = name
         .chars()
-        .map(|char| if char.is_ascii_alphanumeric() || "-_.!@".contains(char) { char } else { '_' })
+        .map(|char| {
+            if char.is_ascii_alphanumeric() || "-_.!@".contains(char) {
+                char
+            } else {
+                '_'
+            }
+        })
         .take(LENGTH_MAX)
         .collect();
     let safe = safe.trim_start_matches('.');
-    if safe.is_empty() { delivery_id.to_string() } else { safe.to_owned() }
+    if safe.is_empty() {
+        delivery_id.to_string()
+    } else {
+        safe.to_owned()
+    }
 }
 
 /// Try a delivery again
@@ -189,7 +209,7 @@ fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
 /// Takes the kept bytes in once more, under the same id, and answers like an upload. They are kept no longer when nothing
 /// of them is rejected, in conflict or skipped any more.
 #[utoipa::path(
-    post, path = "/api/v1/deliveries/{delivery_id}/retry", tag = "Deliveries",
+    post, path = "/api/v1/deliveries/{delivery_id}/retry", operation_id = "retry_delivery", tag = "Deliveries",
     params(("delivery_id" = Uuid, Path, description = "The delivery")),
     responses(
         (status = 201, description = "A report was stored", body = Upload),
@@ -207,6 +227,7 @@ pub(super) async fn retry(
     extract::State(state): extract::State<State>,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<Response, Error> {
+    let permits = uploads::retry_permits(&state).await?;
     let raw = find_raw(&state, delivery_id).await?.delivery;
     let delivery = Intake {
         delivery_id,
@@ -215,14 +236,14 @@ pub(super) async fn retry(
         received_at: raw.received_at,
         body: raw.body,
     };
-    uploads::retry(&state, delivery).await
+    uploads::retry(&state, permits, delivery).await
 }
 
 /// Discard the bytes of a delivery
 ///
 /// Its entry in the ledger stays.
 #[utoipa::path(
-    delete, path = "/api/v1/deliveries/{delivery_id}", tag = "Deliveries",
+    delete, path = "/api/v1/deliveries/{delivery_id}", operation_id = "discard_delivery", tag = "Deliveries",
     params(("delivery_id" = Uuid, Path, description = "The delivery")),
     responses(
         (status = 204, description = "The bytes are gone"),
@@ -251,10 +272,13 @@ mod tests {
     fn file_names_are_harmless() {
         let id = Uuid::from_u128(7);
         for (name, expected) in [
-            (Some("google.com!example.org!1!2.xml.gz"), "google.com!example.org!1!2.xml.gz"),
+            (
+                Some("google.com!example.org!1!2.xml.gz"),
+                "google.com!example.org!1!2.xml.gz",
+            ),
             (Some("../../etc/passwd"), "passwd"),
             (Some("C:\\a\\b.zip"), "b.zip"),
-            (Some("a\"; b=\r\nü.xml"), "a___b_____.xml"),
+            (Some("a\"; b=\r\nü.xml"), "a___b____.xml"),
             (Some(".profile"), "profile"),
             (Some("a/"), "00000000-0000-0000-0000-000000000007"),
             (None, "00000000-0000-0000-0000-000000000007"),

@@ -156,7 +156,7 @@ pub(super) async fn find(state: &State, domain: &str) -> Result<(i64, String), E
 
 /// All domains
 #[utoipa::path(
-    get, path = "/api/v1/domains", tag = "Domains", params(ListQuery),
+    get, path = "/api/v1/domains", operation_id = "list_domains", tag = "Domains", params(ListQuery),
     responses((status = 200, description = "Domains in the order of their names", body = DomainList), Problem)
 )]
 pub(super) async fn list(
@@ -170,14 +170,19 @@ pub(super) async fn list(
     };
     let days = asked
         .at(place.as_ref())?
-        .resolve(state.today(), state.store().last_day(None, state.latest_day()))
+        .resolve(
+            state.today(),
+            state.store().last_day(None, state.latest_day()),
+        )
         .await?;
     let after = place.as_ref().map(|place| place.after.as_str());
     let mut rows = state
         .store()
         .domains(days.range, after, query.limit.rows())
         .await?;
-    let next = query.limit.cut(&mut rows, |row| days.after(row.domain.clone()));
+    let next = query
+        .limit
+        .cut(&mut rows, |row| days.after(row.domain.clone()));
     Ok(Json(DomainList {
         from: days.from(),
         to: days.to(),
@@ -188,7 +193,7 @@ pub(super) async fn list(
 
 /// One domain, day by day
 #[utoipa::path(
-    get, path = "/api/v1/domains/{domain}/summary", tag = "Domains",
+    get, path = "/api/v1/domains/{domain}/summary", operation_id = "get_domain_summary", tag = "Domains",
     params(("domain" = String, Path, description = "The policy domain"), SummaryQuery),
     responses(
         (status = 200, description = "The domain", body = DomainSummary),
@@ -208,7 +213,10 @@ pub(super) async fn summary(
         to: query.to,
     };
     let days = asked
-        .resolve(state.today(), state.store().last_day(Some(domain_id), state.latest_day()))
+        .resolve(
+            state.today(),
+            state.store().last_day(Some(domain_id), state.latest_day()),
+        )
         .await?;
     let domain = state.store().domain(domain_id, domain, days.range).await?;
     let series = state.store().domain_series(domain_id, days.range).await?;

@@ -38,7 +38,9 @@ pub(super) async fn healthz() -> &'static str {
         (status = 503, description = "Not at the moment; `missing` says what for", body = Readiness)
     )
 )]
-pub(super) async fn readyz(extract::State(state): extract::State<State>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn readyz(
+    extract::State(state): extract::State<State>,
+) -> (StatusCode, Json<Readiness>) {
     let missing = match state.store().ready().await {
         Ok(true) => None,
         Ok(false) => Some("the database has an older schema than this program needs"),
@@ -66,6 +68,9 @@ pub(super) async fn metrics(
     extract::State(state): extract::State<State>,
 ) -> Result<([(HeaderName, &'static str); 1], String), Error> {
     let in_progress = state.config.uploads_max - state.uploads.available_permits();
-    let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    let content_type = (
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
     Ok(([content_type], state.metrics.text(in_progress)))
 }

@@ -1,9 +1,9 @@
-//! Reports and their records.
+//! Reports.
 
 use axum::{Json, extract};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use store::{RecordRow, ReportFilter, ReportRow};
+use store::{ReportFilter, ReportRow};
 use time::{Date, OffsetDateTime};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -31,18 +31,6 @@ pub(super) struct ListQuery {
     /// Only up to this day.
     #[serde(default, with = "day::option")]
     to: Option<Date>,
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RecordsQuery {
     /// Items at most.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
@@ -157,98 +145,6 @@ struct Warning {
     text: Option<String>,
 }
 
-/// Records in the order of the report.
-#[derive(Serialize, ToSchema)]
-pub(super) struct RecordList {
-    items: Vec<Record>,
-    /// Cursor to what follows.
-    #[schema(example = json!(null))]
-    next: Option<String>,
-}
-
-/// Messages of one source with the same results.
-#[derive(Serialize, ToSchema)]
-struct Record {
-    /// Its place among all records of the report, from 0.
-    #[schema(example = 0)]
-    position: i32,
-    /// The sending host.
-    #[schema(example = "192.0.2.1")]
-    source_ip: String,
-    #[schema(example = 25)]
-    message_count: i64,
-    /// What the receiver did: `none`, `pass`, `quarantine` or `reject`.
-    #[schema(example = "none")]
-    disposition: Option<String>,
-    /// Whether DKIM passed and aligned.
-    #[schema(example = true)]
-    dkim_aligned: Option<bool>,
-    /// Whether SPF passed and aligned.
-    #[schema(example = false)]
-    spf_aligned: Option<bool>,
-    /// Why the receiver did not follow the policy.
-    reasons: Vec<Reason>,
-    /// The author domain.
-    #[schema(example = "example.org")]
-    header_from: Option<String>,
-    #[schema(example = "bounces.example.org")]
-    envelope_from: Option<String>,
-    #[schema(example = json!(null))]
-    envelope_to: Option<String>,
-    /// DKIM results, aligned or not.
-    dkim: Vec<DkimResult>,
-    /// SPF results, aligned or not.
-    spf: Vec<SpfResult>,
-    /// Values outside the format, which are null in their fields.
-    odd_values: Vec<OddValue>,
-}
-
-/// Why the receiver did not follow the policy.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct Reason {
-    #[serde(rename = "type")]
-    #[schema(example = "mailing_list")]
-    kind: Option<String>,
-    comment: Option<String>,
-}
-
-/// The result of one DKIM signature.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct DkimResult {
-    #[schema(example = "example.org")]
-    domain: Option<String>,
-    #[schema(example = "s1")]
-    selector: Option<String>,
-    #[schema(example = "pass")]
-    result: Option<String>,
-    #[schema(example = json!(null))]
-    human_result: Option<String>,
-}
-
-/// The result of one SPF check.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct SpfResult {
-    #[schema(example = "bounces.example.org")]
-    domain: Option<String>,
-    #[schema(example = "mfrom")]
-    scope: Option<String>,
-    #[schema(example = "pass")]
-    result: Option<String>,
-    #[schema(example = json!(null))]
-    human_result: Option<String>,
-}
-
-/// A value outside the format.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct OddValue {
-    /// Path of the element below `<record>`.
-    #[schema(example = "policy_evaluated/dkim")]
-    element: String,
-    /// Its text.
-    #[schema(example = "maybe")]
-    text: String,
-}
-
 impl TryFrom<ReportRow> for Report {
     type Error = store::Error;
 
@@ -292,30 +188,8 @@ impl TryFrom<ReportRow> for Report {
     }
 }
 
-impl TryFrom<RecordRow> for Record {
-    type Error = store::Error;
-
-    fn try_from(row: RecordRow) -> Result<Self, store::Error> {
-        Ok(Self {
-            position: row.position,
-            source_ip: row.source_ip,
-            message_count: row.message_count,
-            disposition: row.disposition,
-            dkim_aligned: row.dkim_aligned,
-            spf_aligned: row.spf_aligned,
-            reasons: list_in("records", "reasons", row.reasons)?,
-            header_from: row.header_from,
-            envelope_from: row.envelope_from,
-            envelope_to: row.envelope_to,
-            dkim: list_in("records", "dkim", row.dkim)?,
-            spf: list_in("records", "spf", row.spf)?,
-            odd_values: list_in("records", "odd_values", row.odd_values)?,
-        })
-    }
-}
-
 /// Reads a list out of a JSON column, where null is an empty one.
-fn list_in<T: DeserializeOwned>(
+pub(super) fn list_in<T: DeserializeOwned>(
     table: &'static str,
     column: &'static str,
     json: Option<Value>,
@@ -334,7 +208,7 @@ fn list_in<T: DeserializeOwned>(
 ///
 /// Those of the latest days first. Other than summaries, this list has no default range.
 #[utoipa::path(
-    get, path = "/api/v1/reports", tag = "Reports", params(ListQuery),
+    get, path = "/api/v1/reports", operation_id = "list_reports", tag = "Reports", params(ListQuery),
     responses((status = 200, description = "Reports", body = ReportList), Problem)
 )]
 pub(super) async fn list(
@@ -374,7 +248,10 @@ pub(super) async fn list(
         day: row.day,
         report_uid: row.report_uid,
     });
-    answer.items = rows.into_iter().map(Report::try_from).collect::<Result<_, _>>()?;
+    answer.items = rows
+        .into_iter()
+        .map(Report::try_from)
+        .collect::<Result<_, _>>()?;
     Ok(Json(answer))
 }
 
@@ -386,14 +263,14 @@ struct Key {
     report_uid: Uuid,
 }
 
-async fn find(state: &State, report_uid: Uuid) -> Result<ReportRow, Error> {
+pub(super) async fn find(state: &State, report_uid: Uuid) -> Result<ReportRow, Error> {
     let report = state.store().report(report_uid).await?;
     report.ok_or(Error::UnknownReport(report_uid))
 }
 
 /// One report
 #[utoipa::path(
-    get, path = "/api/v1/reports/{report_uid}", tag = "Reports",
+    get, path = "/api/v1/reports/{report_uid}", operation_id = "get_report", tag = "Reports",
     params(("report_uid" = Uuid, Path, description = "The report")),
     responses(
         (status = 200, description = "The report", body = Report),
@@ -407,32 +284,4 @@ pub(super) async fn get(
 ) -> Result<Json<Report>, Error> {
     let row = find(&state, report_uid).await?;
     Ok(Json(Report::try_from(row)?))
-}
-
-/// The records of a report
-#[utoipa::path(
-    get, path = "/api/v1/reports/{report_uid}/records", tag = "Reports",
-    params(("report_uid" = Uuid, Path, description = "The report"), RecordsQuery),
-    responses(
-        (status = 200, description = "Records in the order of the report", body = RecordList),
-        (status = 404, description = "`unknown_report`", body = Problem, content_type = "application/problem+json"),
-        Problem
-    )
-)]
-pub(super) async fn records(
-    extract::State(state): extract::State<State>,
-    Path(report_uid): Path<Uuid>,
-    Query(query): Query<RecordsQuery>,
-) -> Result<Json<RecordList>, Error> {
-    let after: Option<i32> = cursor::decode(query.cursor.as_deref())?;
-    let report = find(&state, report_uid).await?;
-    let mut rows = state
-        .store()
-        .records(report_uid, report.day, after, query.limit.rows())
-        .await?;
-    let next = query.limit.cut(&mut rows, |row| row.position);
-    Ok(Json(RecordList {
-        items: rows.into_iter().map(Record::try_from).collect::<Result<_, _>>()?,
-        next,
-    }))
 }

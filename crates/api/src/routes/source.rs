@@ -96,7 +96,7 @@ impl From<DomainTotals> for SourceDomain {
 ///
 /// An address that no report names has no messages; it is not an error to ask for it.
 #[utoipa::path(
-    get, path = "/api/v1/sources/{ip}", tag = "Sources",
+    get, path = "/api/v1/sources/{ip}", operation_id = "get_source", tag = "Sources",
     params(("ip" = String, Path, description = "The address, version 4 or 6"), SourceQuery),
     responses((status = 200, description = "The address", body = SourceSummary), Problem)
 )]
@@ -110,21 +110,26 @@ pub(super) async fn get(
         from: query.from,
         to: query.to,
     };
-    let last_day = state.store().last_day_of_source(source_ip, state.latest_day());
+    let last_day = state
+        .store()
+        .last_day_of_source(source_ip, state.latest_day());
     let days = asked
         .at(place.as_ref())?
         .resolve(state.today(), last_day)
         .await?;
-    let after = place
-        .as_ref()
-        .map(|Place { after: (count, domain), .. }| (*count, domain.as_str()));
+    let after = place.as_ref().map(
+        |Place {
+             after: (count, domain),
+             ..
+         }| (*count, domain.as_str()),
+    );
     let mut rows = state
         .store()
         .source_domains(source_ip, days.range, after, query.limit.rows())
         .await?;
-    let next = query
-        .limit
-        .cut(&mut rows, |row| days.after((row.totals.message_count, row.domain.clone())));
+    let next = query.limit.cut(&mut rows, |row| {
+        days.after((row.totals.message_count, row.domain.clone()))
+    });
     let series = state.store().source_series(source_ip, days.range).await?;
     let series: Vec<SeriesDay> = series.into_iter().map(SeriesDay::from).collect();
     Ok(Json(SourceSummary {

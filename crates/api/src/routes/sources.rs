@@ -29,9 +29,9 @@ pub(super) struct ListQuery {
     /// Last day.
     #[serde(default, with = "day::option")]
     to: Option<Date>,
-    /// What comes first: the sources with most messages, or with most that fail DMARC.
+    /// What comes first: the sources with most messages (the default), or with most that fail DMARC.
     #[serde(default)]
-    #[param(inline, default = "messages", required = false)]
+    #[param(inline, required = false)]
     sort: Sort,
     /// Only messages that pass DMARC, or only those that fail.
     pass: Option<bool>,
@@ -73,7 +73,11 @@ impl TryFrom<String> for Net {
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|&prefix| prefix <= bits).ok_or_else(wrong)?,
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|&prefix| prefix <= bits)
+                .ok_or_else(wrong)?,
             None => bits,
         };
         Ok(Self(first_address(address, prefix), prefix))
@@ -174,7 +178,7 @@ impl Key {
 ///
 /// Every address that sends mail in the name of the domain, with what became of its messages.
 #[utoipa::path(
-    get, path = "/api/v1/domains/{domain}/sources", tag = "Domains",
+    get, path = "/api/v1/domains/{domain}/sources", operation_id = "list_domain_sources", tag = "Domains",
     params(("domain" = String, Path, description = "The policy domain"), ListQuery),
     responses(
         (status = 200, description = "Sources, greatest first", body = SourceList),
@@ -189,7 +193,10 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SourceList>, Error> {
     let place: Option<Place<Key>> = cursor::decode(query.cursor.as_deref())?;
-    if place.as_ref().is_some_and(|place| place.after.sort != query.sort) {
+    if place
+        .as_ref()
+        .is_some_and(|place| place.after.sort != query.sort)
+    {
         return Err(Error::BadCursor);
     }
     let (domain_id, _) = domains::find(&state, &domain).await?;
@@ -199,7 +206,10 @@ pub(super) async fn list(
     };
     let days = asked
         .at(place.as_ref())?
-        .resolve(state.today(), state.store().last_day(Some(domain_id), state.latest_day()))
+        .resolve(
+            state.today(),
+            state.store().last_day(Some(domain_id), state.latest_day()),
+        )
         .await?;
     let filter = SourceFilter {
         sort: match query.sort {
@@ -218,7 +228,9 @@ pub(super) async fn list(
         .store()
         .sources(domain_id, days.range, &filter, query.limit.rows())
         .await?;
-    let next = query.limit.cut(&mut rows, |row| days.after(Key::of(query.sort, row)));
+    let next = query
+        .limit
+        .cut(&mut rows, |row| days.after(Key::of(query.sort, row)));
     Ok(Json(SourceList {
         from: days.from(),
         to: days.to(),
@@ -250,7 +262,16 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["", "/", "192.0.2.0/33", "192.0.2.0/", "192.0.2/24", "::/129", "example.org", "1.2.3.4/-1"] {
+        for text in [
+            "",
+            "/",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2/24",
+            "::/129",
+            "example.org",
+            "1.2.3.4/-1",
+        ] {
             assert!(Net::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

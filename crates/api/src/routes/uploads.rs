@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{self, FromRequest as _, Multipart, Request},
+    extract::{self, FromRequest as _, Multipart, Request, multipart::MultipartError},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -37,6 +37,22 @@ pub(super) struct Upload {
     reports: Vec<Document>,
 }
 
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only described: bytes are streamed")]
+pub(super) struct Bytes(Vec<u8>);
+
+/// A form; names of its fields do not matter.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only described: the files of a form are taken one by one"
+)]
+struct Form {
+    file: Vec<Bytes>,
+}
+
 /// Upload reports
 ///
 /// The body is a report as XML, gzip or zip, or a whole mail message; what it is shows from its bytes alone, whatever its
@@ -45,10 +61,11 @@ pub(super) struct Upload {
 /// The answer comes after the commit. Uploading the same again is harmless: it is found to be a duplicate.
 /// Example: `curl --data-binary @report.xml.gz http://localhost:8080/api/v1/reports`
 #[utoipa::path(
-    post, path = "/api/v1/reports", tag = "Uploads",
-    request_body(content(
-        (Vec<u8> = "application/octet-stream"), (Vec<u8> = "multipart/form-data")
-    ), description = "XML, gzip, zip, a mail message, or files in a form"),
+    post, path = "/api/v1/reports", operation_id = "upload_reports", tag = "Uploads",
+    request_body(
+        content((Bytes = "application/octet-stream"), (Form = "multipart/form-data")),
+        description = "XML, gzip, zip, a mail message, or files in a form"
+    ),
     responses(
         (status = 201, description = "A report was stored", body = Upload),
         (status = 200, description = "Nothing new: duplicates, or no aggregate reports", body = Upload),
@@ -78,22 +95,19 @@ pub(super) async fn upload(
     finish(state.clone(), accept_all(state, permits, deliveries)).await
 }
 
-/// Keeps what is in progress bounded, for as long as it is in progress.
-struct Permits {
-    _upload: OwnedSemaphorePermit,
-    _multipart: Option<OwnedSemaphorePermit>,
-}
-
 /// Takes a delivery in again, lets go of its bytes if nothing needs them any more, and answers as an upload.
-pub(super) async fn retry(state: &State, delivery: Delivery) -> Result<Response, Error> {
-    let permit = permit(state)?;
+pub(super) async fn retry(
+    state: &State,
+    permits: Permits,
+    delivery: Delivery,
+) -> Result<Response, Error> {
     let state = state.clone();
     finish(state.clone(), async move {
         let accepted = accept(&state, delivery).await?;
         if !accepted.documents.iter().any(needs_bytes) {
             state.store().discard(accepted.delivery_id).await?;
         }
-        drop(permit);
+        drop(permits);
         Ok(vec![accepted])
     })
     .await
@@ -103,32 +117,47 @@ pub(super) async fn retry(state: &State, delivery: Delivery) -> Result<Response,
 fn needs_bytes(document: &OutcomeRow) -> bool {
     match document.outcome {
         Outcome::Rejected | Outcome::Conflict => true,
-        Outcome::Stored | Outcome::Duplicate => document.skipped_count.is_some_and(|skipped| skipped > 0),
+        Outcome::Stored | Outcome::Duplicate => {
+            document.skipped_count.is_some_and(|skipped| skipped > 0)
+        }
         Outcome::NotAggregate => false,
     }
 }
 
+/// What bounds the work in progress, for as long as it is held.
+pub(super) type Permits = Vec<OwnedSemaphorePermit>;
+
+/// The permits to load a kept delivery, which may be large, and take it in again.
+pub(super) async fn retry_permits(state: &State) -> Result<Permits, Error> {
+    Ok(vec![permit(state)?, large_permit(state).await])
+}
+
 fn permit(state: &State) -> Result<OwnedSemaphorePermit, Error> {
-    state.uploads.clone().try_acquire_owned().map_err(|_| Error::Busy)
+    let permit = state.uploads.clone().try_acquire_owned();
+    permit.map_err(|_| Error::Busy)
+}
+
+async fn large_permit(state: &State) -> OwnedSemaphorePermit {
+    let permit = state.large_uploads.clone().acquire_owned().await;
+    permit.expect("the semaphore is never closed")
 }
 
 /// Reads the body and tells what deliveries it is.
-async fn receive(state: &State, parts: &Parts, body: &mut Body) -> Result<(Permits, Vec<Delivery>), Error> {
-    let upload = permit(state)?;
+async fn receive(
+    state: &State,
+    parts: &Parts,
+    body: &mut Body,
+) -> Result<(Permits, Vec<Delivery>), Error> {
+    let mut permits = vec![permit(state)?];
     let body = body::read(body, &state.config).await?;
-    if !is_multipart(&parts.headers) {
-        let permits = Permits {
-            _upload: upload,
-            _multipart: None,
-        };
-        return Ok((permits, vec![delivery(state, None, body)]));
+    if matches!(body, report::Body::File(_)) {
+        permits.push(large_permit(state).await);
     }
-    let multipart = state.multiparts.clone().acquire_owned().await;
-    let permits = Permits {
-        _upload: upload,
-        _multipart: Some(multipart.map_err(|_| Error::Busy)?),
+    let deliveries = if is_multipart(&parts.headers) {
+        split(state, parts, body).await?
+    } else {
+        vec![delivery(state, None, body)]
     };
-    let deliveries = split(state, parts, body).await?;
     Ok((permits, deliveries))
 }
 
@@ -142,23 +171,24 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 
 /// The files of a form. It is in memory when it is split, so that a form which is all header is scanned but once.
 async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<Delivery>, Error> {
-    let bad = |error: &dyn ToString| Error::BadMultipart(error.to_string());
+    let bad = |error: MultipartError| Error::BadMultipart(error.body_text());
     let mut request = Request::new(Body::from(body::in_memory(body).await?));
     *request.headers_mut() = parts.headers.clone();
     *request.extensions_mut() = parts.extensions.clone();
     let mut form = Multipart::from_request(request, &())
         .await
-        .map_err(|error| bad(&error.body_text()))?;
+        .map_err(|error| Error::BadMultipart(error.body_text()))?;
     let mut deliveries = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(|error| bad(&error.body_text()))? {
+    while let Some(field) = form.next_field().await.map_err(bad)? {
         let Some(name) = field.file_name().map(str::to_owned) else {
             continue;
         };
         if deliveries.len() == FILES_MAX {
-            return Err(Error::BadMultipart(format!("a form has at most {FILES_MAX} files")));
+            let detail = format!("a form has at most {FILES_MAX} files");
+            return Err(Error::BadMultipart(detail));
         }
-        let bytes = field.bytes().await.map_err(|error| bad(&error.body_text()))?;
-        deliveries.push(delivery(state, Some(name), report::Body::Memory(bytes)));
+        let body = report::Body::Memory(field.bytes().await.map_err(bad)?);
+        deliveries.push(delivery(state, Some(name), body));
     }
     if deliveries.is_empty() {
         return Err(Error::BadMultipart("the form has no file".into()));
@@ -176,7 +206,11 @@ fn delivery(state: &State, name: Option<String>, body: report::Body) -> Delivery
     }
 }
 
-async fn accept_all(state: State, permits: Permits, deliveries: Vec<Delivery>) -> Result<Vec<Accepted>, Error> {
+async fn accept_all(
+    state: State,
+    permits: Permits,
+    deliveries: Vec<Delivery>,
+) -> Result<Vec<Accepted>, Error> {
     let accepted = stream::iter(deliveries)
         .map(|delivery| accept(&state, delivery))
         .buffered(FILES_AT_A_TIME)
@@ -197,22 +231,26 @@ async fn finish(
 }
 
 async fn accept(state: &State, delivery: Delivery) -> Result<Accepted, Error> {
-    let delivery_id = delivery.delivery_id;
+    let size_bytes = body::size_bytes(&delivery.body)?;
     let accepted = ingest::accept(&state.intake, delivery).await?;
     let outcome = accepted.outcome().as_str();
     state.metrics.count_upload(outcome);
-    tracing::info!(delivery.id = %delivery_id, outcome, "an upload was taken in");
+    tracing::info!(delivery.id = %accepted.delivery_id, size_bytes, outcome, "an upload was taken in");
     Ok(accepted)
 }
 
+/// The answer to a request of one delivery or more.
 fn answer(accepted: Vec<Accepted>) -> Response {
-    let delivery_ids: Vec<Uuid> = accepted.iter().map(|accepted| accepted.delivery_id).collect();
-    let documents = accepted.into_iter().flat_map(|accepted| accepted.documents);
-    let documents: Vec<OutcomeRow> = documents.collect();
+    let mut delivery_ids: Vec<Uuid> = accepted.iter().map(|one| one.delivery_id).collect();
+    let delivery_id = delivery_ids[0];
+    if delivery_ids.len() == 1 {
+        delivery_ids.clear();
+    }
+    let documents: Vec<OutcomeRow> = accepted.into_iter().flat_map(|one| one.documents).collect();
     let status = status(documents.iter().map(|document| document.outcome));
     let upload = Upload {
-        delivery_id: delivery_ids[0],
-        delivery_ids: if delivery_ids.len() > 1 { delivery_ids } else { Vec::new() },
+        delivery_id,
+        delivery_ids,
         reports: documents.into_iter().map(Document::from).collect(),
     };
     (status, Json(upload)).into_response()
@@ -239,6 +277,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bytes_are_kept_as_long_as_something_of_them_is_not_stored() {
+        let document = |outcome, skipped_count| OutcomeRow {
+            skipped_count,
+            ..OutcomeRow::without_report(String::new(), outcome, "code", None)
+        };
+        for (outcome, skipped_count, expected) in [
+            (Stored, Some(0), false),
+            (Stored, Some(1), true),
+            (Duplicate, Some(1), true),
+            (Duplicate, Some(0), false),
+            (NotAggregate, None, false),
+            (Rejected, None, true),
+            (Conflict, Some(0), true),
+        ] {
+            assert_eq!(
+                needs_bytes(&document(outcome, skipped_count)),
+                expected,
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_status_tells_whether_anything_was_stored_or_lost() {
         for (outcomes, expected) in [
             (&[Rejected, Conflict, Stored][..], 201),
@@ -248,7 +309,11 @@ mod tests {
             (&[Rejected, Conflict], 422),
             (&[Conflict, Rejected, Duplicate], 422),
         ] {
-            assert_eq!(status(outcomes.iter().copied()).as_u16(), expected, "{outcomes:?}");
+            assert_eq!(
+                status(outcomes.iter().copied()).as_u16(),
+                expected,
+                "{outcomes:?}"
+            );
         }
     }
 }

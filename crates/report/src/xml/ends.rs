@@ -5,7 +5,7 @@ use memchr::memmem;
 use super::{
     Prolog, Reader, Tag,
     attributes::attributes,
-    scan::{blank_length, is_blank, name_length},
+    scan::{blank_length, is_blank, is_forbidden, name_length},
 };
 use crate::{Code, Error, error::quoted};
 
@@ -27,6 +27,12 @@ impl Reader {
         {
             prolog.has_leading_bytes |= blank;
             let end = self.find_end(2, b"?>")?;
+            if self.window.bytes()[..end]
+                .iter()
+                .any(|&byte| is_forbidden(byte))
+            {
+                return Err(self.malformed("a control character"));
+            }
             self.window.consume(end + 2);
         }
         loop {
@@ -48,6 +54,7 @@ impl Reader {
                         prolog.stray_schema = Some(offset);
                         self.start_tag()?;
                         self.pop();
+                        self.is_empty = false;
                         continue;
                     }
                     return self.root(&root, prolog);
@@ -111,7 +118,7 @@ impl Reader {
         }
     }
 
-    /// Whether there were any.
+    /// Skips blanks; says whether there were any.
     fn skip_blanks(&mut self) -> Result<bool, Error> {
         let mut skipped = 0;
         loop {

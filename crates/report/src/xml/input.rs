@@ -53,16 +53,12 @@ impl Input {
         let Some(transcoder) = &mut self.transcoder else {
             return read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, out);
         };
-        while !transcoder.finished {
-            let written = transcoder.decode(out);
-            if written > 0 || transcoder.finished {
-                return Ok(written);
-            }
-            let raw = transcoder.room();
+        while transcoder.needs_raw() {
+            let raw = &mut transcoder.raw;
             let read = read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, raw)?;
-            transcoder.filled(read);
+            transcoder.decode(read);
         }
-        Ok(0)
+        Ok(transcoder.take(out))
     }
 
     /// Whether bytes outside the declared encoding were replaced while converting.
@@ -124,13 +120,14 @@ impl Counted {
     }
 }
 
+/// Converts a buffer at a time into one that has room for whatever becomes of it.
 struct Transcoder {
     decoder: Decoder,
     raw: Vec<u8>,
-    start: usize,
-    end: usize,
-    is_last: bool,
-    finished: bool,
+    text: String,
+    /// How much of the text has been given out.
+    text_start: usize,
+    is_finished: bool,
     has_replaced: bool,
 }
 
@@ -138,34 +135,38 @@ impl Transcoder {
     fn new(encoding: &'static Encoding) -> Self {
         Self {
             decoder: encoding.new_decoder_without_bom_handling(),
-            raw: vec![0; 64 * 1024],
-            start: 0,
-            end: 0,
-            is_last: false,
-            finished: false,
+            raw: vec![0; 32 * 1024],
+            text: String::new(),
+            text_start: 0,
+            is_finished: false,
             has_replaced: false,
         }
     }
 
-    fn decode(&mut self, out: &mut [u8]) -> usize {
-        let raw = &self.raw[self.start..self.end];
-        let (result, read, written, has_replaced) =
-            self.decoder.decode_to_utf8(raw, out, self.is_last);
-        self.start += read;
+    fn needs_raw(&self) -> bool {
+        self.text_start == self.text.len() && !self.is_finished
+    }
+
+    /// Decodes the first bytes of `raw`; none means that the document ends.
+    fn decode(&mut self, raw_bytes: usize) {
+        let raw = &self.raw[..raw_bytes];
+        self.is_finished = raw.is_empty();
+        self.text.clear();
+        self.text_start = 0;
+        let text_bytes = self.decoder.max_utf8_buffer_length(raw.len());
+        self.text.reserve(text_bytes.unwrap_or_default());
+        let (_, _, has_replaced) =
+            self.decoder
+                .decode_to_string(raw, &mut self.text, self.is_finished);
         self.has_replaced |= has_replaced;
-        self.finished = self.is_last && result == encoding_rs::CoderResult::InputEmpty;
-        written
     }
 
-    /// Where to put more raw bytes, once all there were are decoded.
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.raw
-    }
-
-    fn filled(&mut self, read: usize) {
-        self.start = 0;
-        self.end = read;
-        self.is_last = read == 0;
+    fn take(&mut self, out: &mut [u8]) -> usize {
+        let rest = &self.text.as_bytes()[self.text_start..];
+        let length = rest.len().min(out.len());
+        out[..length].copy_from_slice(&rest[..length]);
+        self.text_start += length;
+        length
     }
 }
 

@@ -25,11 +25,8 @@ fn read(xml: &[u8], limits: &Limits) -> Result<String, Error> {
 }
 
 fn check(xml: &str, expected: &str) {
-    assert_eq!(
-        read(xml.as_bytes(), &Limits::default()).unwrap(),
-        expected,
-        "{xml}"
-    );
+    let line = read(xml.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(line, expected, "{}", &xml[xml.len().saturating_sub(500)..]);
 }
 
 /// In the content of the root element.
@@ -71,6 +68,7 @@ fn end_tags_must_match() {
     check_content_error("</row>", Code::NotWellFormed);
     check_content_error("<row></row/>", Code::NotWellFormed);
     check_content_error("<row></ row>", Code::NotWellFormed);
+    check_content_error("<row></row\u{c}>", Code::NotWellFormed);
     check_content_error("<row></row a=\"1\">", Code::NotWellFormed);
 }
 
@@ -172,6 +170,7 @@ fn what_may_stand_in_front() {
         "feedback()",
     );
     check("<xs:schema a=\"b\">\n<feedback/>", "feedback()");
+    check("<schema/><feedback>x</feedback>", "feedback(x)");
     check("<?xml-stylesheet href=\"a\"?><feedback/>", "feedback()");
     check_error("", Code::Empty);
     check_error(" \n", Code::NotAReport);
@@ -180,6 +179,7 @@ fn what_may_stand_in_front() {
     check_error("<feedbacks/>", Code::NotAReport);
     check_error("<xs:schema><xs:schema><feedback/>", Code::NotAReport);
     check_error("<![CDATA[x]]><feedback/>", Code::NotWellFormed);
+    check_error("<?xml \u{13}?><feedback/>", Code::NotWellFormed);
     check_error(
         "<!-- a --><?xml version=\"1.0\"?><feedback/>",
         Code::NotWellFormed,
@@ -251,6 +251,20 @@ fn limits_hold() {
     check(&"<!--a-->".repeat(1000), Some(Code::TooLarge));
 }
 
+/// The edge of the window may fall anywhere.
+#[test]
+fn tokens_at_the_edge_of_the_window() {
+    let content = "<row a=\"b\" >&amp;x<!-- c -->]y<![CDATA[<d>]]></row ><count>12</count>\n  <n:e/><?p i?>\u{fc}";
+    let expected = "feedback(row(&x]y<d>)count(12)n:e()\u{fc})";
+    let filler = format!("<!--{}-->", "f".repeat(50_000)).repeat(5);
+    let left = 256 * 1024 - filler.len() - "<feedback><!---->".len();
+    for shift in 0..content.len() + 2 {
+        let last = "f".repeat(left - shift);
+        let xml = format!("<feedback>{filler}<!--{last}-->{content}</feedback>");
+        check(&xml, expected);
+    }
+}
+
 #[test]
 fn encodings() {
     let utf16 = |big: bool, mark: &str| -> Vec<u8> {
@@ -294,6 +308,25 @@ fn encodings() {
         "<?xml version='1.0' encoding='iso-2022-kr'?><feedback/>",
         Code::BadEncoding,
     );
+}
+
+/// In UTF-8 the text is half as long again, so that it ends up in other places than the document's own size says.
+#[test]
+fn other_encodings_are_read_whole() {
+    for euros in (0..200).chain([5_000, 21_845]) {
+        let text = "\u{20ac}".repeat(euros);
+        let xml = format!(
+            "<feedback>{}</feedback>",
+            format!("<a>{text}</a>").repeat(9)
+        );
+        let units: Vec<u8> = xml.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let line = read(&units, &Limits::default()).unwrap();
+        assert_eq!(
+            line.matches('\u{20ac}').count(),
+            9 * euros,
+            "{euros} in each"
+        );
+    }
 }
 
 #[test]

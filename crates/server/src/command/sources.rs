@@ -25,21 +25,21 @@ const PAGE: i64 = 1_000;
 /// Prints the sources of a domain.
 pub(crate) async fn sources(config: &Config, args: SourcesArgs) -> Result<Exit> {
     let database = Database::open_migrated(config).await?;
-    let found = find(&database.store, &args).await;
+    let domain = args.domain.trim_end_matches('.').to_lowercase();
+    let found = find(&database.store, &domain, &args).await;
     database.close().await;
     let (range, sources) = found?;
     match args.format {
-        Format::Text => print_text(&args.domain, range, &sources)?,
+        Format::Text => print_text(&domain, range, &sources)?,
         Format::Json => print_json(range, &sources)?,
         Format::Csv => print_csv(&sources)?,
     }
     Ok(Exit::Done)
 }
 
-async fn find(store: &Store, args: &SourcesArgs) -> Result<(Range, Vec<SourceRow>)> {
-    let name = args.domain.trim_end_matches('.').to_lowercase();
-    let Some(domain_id) = store.domain_id(&name).await? else {
-        bail!("no report names the domain {name}");
+async fn find(store: &Store, domain: &str, args: &SourcesArgs) -> Result<(Range, Vec<SourceRow>)> {
+    let Some(domain_id) = store.domain_id(domain).await? else {
+        bail!("no report names the domain {domain}");
     };
     let today = clock::now().date();
     let to = match args.to {

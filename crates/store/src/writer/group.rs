@@ -14,6 +14,7 @@ use crate::{
     copy::{ReportKey, copy_records, copy_source_days},
     delivery::OutcomeRow,
     domains::Domains,
+    few::{FEW_RECORDS, insert_few},
     identity::{day_of, report_uid},
     ledger::record_deliveries,
     partitions::Partitions,
@@ -129,23 +130,7 @@ async fn insert_candidates(
         .into_iter()
         .collect();
 
-    let is_new = |row: &&NewReportRow<'_>| inserted.contains(&row.report_uid);
-    let keyed = |row: &NewReportRow<'_>| {
-        let key = ReportKey {
-            domain_id: row.domain_id,
-            report_uid: row.report_uid,
-            day: row.day,
-        };
-        (key, candidates[&(row.domain_id, row.report_uid)].records)
-    };
-    if !inserted.is_empty() {
-        copy_records(connection, rows.iter().filter(is_new).map(keyed)).await?;
-        let one_day = rows.iter().filter(is_new).filter(|row| row.day_count == 1);
-        copy_source_days(connection, one_day.map(keyed)).await?;
-        for row in rows.iter().filter(is_new).filter(|row| row.day_count > 1) {
-            fill_source_days(connection, row.domain_id, row.report_uid).await?;
-        }
-    }
+    write_records(connection, &rows, &inserted, candidates).await?;
 
     let mut kept: HashMap<Uuid, Kept> = candidates
         .iter()
@@ -175,6 +160,42 @@ async fn insert_candidates(
         }
     }
     Ok(kept)
+}
+
+/// Writes the records and the rollup of those reports that were inserted.
+async fn write_records(
+    connection: &mut PgConnection,
+    rows: &[NewReportRow<'_>],
+    inserted: &HashSet<Uuid>,
+    candidates: &Candidates<'_>,
+) -> Result<(), Error> {
+    let (one_day, long): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .filter(|row| inserted.contains(&row.report_uid))
+        .map(|row| {
+            let key = ReportKey {
+                domain_id: row.domain_id,
+                report_uid: row.report_uid,
+                day: row.day,
+            };
+            let records = candidates[&(row.domain_id, row.report_uid)].records;
+            (row.day_count == 1, (key, records))
+        })
+        .partition(|(is_one_day, _)| *is_one_day);
+    let reports = || one_day.iter().chain(&long).map(|(_, report)| *report);
+    let rolled_up = || one_day.iter().map(|(_, report)| *report);
+    match reports().map(|(_, records)| records.len()).sum() {
+        0 => {}
+        1..=FEW_RECORDS => insert_few(connection, reports(), rolled_up()).await?,
+        _ => {
+            copy_records(connection, reports()).await?;
+            copy_source_days(connection, rolled_up()).await?;
+        }
+    }
+    for (_, (key, _)) in &long {
+        fill_source_days(connection, key.domain_id, key.report_uid).await?;
+    }
+    Ok(())
 }
 
 /// What is stored under an identity after this transaction.
@@ -236,9 +257,14 @@ pub(super) fn reject_reports(submission: Submission, error: &Error) -> Submissio
         .map(|document| match document {
             Pending::Report { path, summary, .. } => {
                 let row = OutcomeRow::of_report(path, Outcome::Rejected, &summary);
+                // The ledger must not be refused for the same text.
+                let plain = |text: Option<String>| text.map(|text| text.replace('\0', "\u{fffd}"));
                 Pending::Settled(OutcomeRow {
                     code: Some("not_storable".into()),
-                    detail: Some(error.to_string()),
+                    detail: plain(Some(error.to_string())),
+                    org_name: plain(row.org_name),
+                    domain: plain(row.domain),
+                    report_id: plain(row.report_id),
                     ..row
                 })
             }
