@@ -73,6 +73,14 @@ impl Intake {
             readers: Arc::new(Semaphore::new(cores)),
         }
     }
+
+    /// The same intake with a reader of its own, for deliveries that must not wait for those of this one.
+    pub(crate) fn aside(&self) -> Self {
+        Self {
+            readers: Arc::new(Semaphore::new(1)),
+            ..self.clone()
+        }
+    }
 }
 
 /// Takes a delivery in and answers once its outcome is committed.

@@ -125,6 +125,9 @@ pub async fn import(
         });
     });
 
+    // While the database is away, the deliveries parsed ahead hold the readers and nobody polls them, because all that may
+    // wait for their commit are waiting. Those have a reader of their own to be tried again.
+    let aside = &intake.aside();
     let mut imported = Imported::default();
     {
         let listed = stream::poll_fn(|context| found.poll_recv(context))
@@ -152,7 +155,7 @@ pub async fn import(
             .map(async |(name, item)| {
                 let outcome = match item {
                     Ok((delivery, parsed, room)) => match settle(intake, parsed, room).await {
-                        Err(error) => try_again(intake, delivery, error, notice).await,
+                        Err(error) => try_again(aside, delivery, error, notice).await,
                         accepted => accepted,
                     },
                     Err(error) => Err(error),
