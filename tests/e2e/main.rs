@@ -1,0 +1,30 @@
+//! The program from outside: real `ruad`, real PostgreSQL, HTTP, files and the command line.
+//!
+//! The server to test on is named by `DATABASE_URL` (`make test` starts one); each test has a database of its own. Start
+//! reading at [`harness::Service`], then at `answers.rs`.
+
+#![cfg(test)]
+
+mod answers;
+mod bodies;
+mod command;
+mod concurrency;
+mod corpus;
+mod down;
+mod generated;
+mod harness;
+mod hostile;
+mod import_command;
+mod killed;
+mod ledger;
+mod lists;
+mod maintenance;
+mod memory;
+mod periods;
+mod reports;
+mod show_command;
+mod sources_command;
+mod store_group;
+mod store_maintain;
+mod upload;
+mod upload_limits;
