@@ -53,6 +53,15 @@ pub struct DateRange {
     pub end: i64,
 }
 
+impl DateRange {
+    /// Whether this is more than a day: receivers report one day, and some of them a little more (M11). Beyond 27 hours
+    /// a period says little about its days.
+    pub fn is_long(self) -> bool {
+        const ONE_DAY_SECS_MAX: u64 = 27 * 60 * 60;
+        self.begin.abs_diff(self.end) > ONE_DAY_SECS_MAX
+    }
+}
+
 /// `<policy_published>`: the policy as the reporter found it. Absent is `None`, never a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyPublished {

@@ -7,9 +7,6 @@ use uuid::Uuid;
 
 const DAY_SECS: i64 = 24 * 60 * 60;
 
-/// Longer periods are spread over their days; reporters' days run over by some seconds to an hour (deviation M11).
-const ONE_DAY_SECS_MAX: i64 = 27 * 60 * 60;
-
 /// A period over more days is taken for a mistake, and all its messages for one day.
 const DAYS_MAX: i64 = 366;
 
@@ -49,7 +46,7 @@ pub fn day_of(header: &Header) -> Date {
 pub(crate) fn day_count(header: &Header, record_count: u64) -> i32 {
     let range = header.report_metadata.date_range;
     let (first, last) = (range.begin.min(range.end), range.begin.max(range.end));
-    if last - first <= ONE_DAY_SECS_MAX {
+    if !range.is_long() {
         return 1;
     }
     let days = (last - 1).div_euclid(DAY_SECS) - first.div_euclid(DAY_SECS) + 1;
@@ -152,8 +149,8 @@ mod tests {
     fn only_long_periods_are_spread() {
         let day = DAY_SECS;
         assert_eq!(day_count(&header("1", 0, day), 1), 1);
-        assert_eq!(day_count(&header("1", 0, ONE_DAY_SECS_MAX), 1), 1);
-        assert_eq!(day_count(&header("1", 0, ONE_DAY_SECS_MAX + 1), 1), 2);
+        assert_eq!(day_count(&header("1", 0, 27 * 60 * 60), 1), 1);
+        assert_eq!(day_count(&header("1", 0, 27 * 60 * 60 + 1), 1), 2);
         assert_eq!(
             day_count(&header("1", 0, 7 * day), 1),
             7,

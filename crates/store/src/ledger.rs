@@ -113,11 +113,12 @@ pub(crate) async fn record_deliveries<'a>(
 async fn keep_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<(), Error> {
     let raw = match read_whole(&delivery.body, delivery.size_bytes) {
         Ok(raw) => raw,
-        Err(error) => {
-            // The file was changed under us. Its outcome stands all the same.
-            tracing::warn!(delivery.id = %delivery.delivery_id, %error, "the bytes of a delivery cannot be kept");
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            // The file was cut under us. Its outcome stands all the same.
+            tracing::warn!(delivery.id = %delivery.delivery_id, "the bytes of a delivery are gone and cannot be kept");
             return Ok(());
         }
+        Err(error) => return Err(sqlx::Error::Io(error).into()),
     };
     sqlx::query!(
         r#"

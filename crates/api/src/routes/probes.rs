@@ -45,7 +45,7 @@ pub(super) async fn readyz(
         Ok(true) => None,
         Ok(false) => Some("the database has an older schema than this program needs"),
         Err(error) => {
-            tracing::warn!(%error, "not ready");
+            tracing::debug!(%error, "not ready");
             Some("the database does not answer, or has no schema yet")
         }
     };

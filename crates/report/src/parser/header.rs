@@ -18,14 +18,11 @@ const TEXT_CHARS_MAX: usize = 2000;
 /// Texts of `<error>` kept (M21).
 const ERRORS_MAX: usize = 100;
 
-/// Receivers report one day and some of them a little more (M11); beyond this a period says little about its days.
-const PERIOD_SECONDS_MAX: i64 = 27 * 3600;
-
 /// The header as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     xml_namespace: Option<String>,
-    /// `Some(None)` once an empty element was seen: the first counts.
+    /// The first one counts, even if it is empty.
     seen_version: bool,
     pub(super) version: Option<String>,
     report_metadata: Option<ReportMetadata>,
@@ -188,7 +185,7 @@ impl Pass {
         };
         if range.begin > range.end {
             self.notes.add(WarningCode::PeriodReversed, PATH, start);
-        } else if range.end - range.begin > PERIOD_SECONDS_MAX {
+        } else if range.is_long() {
             self.notes.add(WarningCode::PeriodLong, PATH, start);
         }
         Ok(range)
