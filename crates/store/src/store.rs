@@ -33,7 +33,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            writers: 2,
+            writers: 3,
             connections_max: 16,
             acquire_timeout: Duration::from_secs(5),
         }

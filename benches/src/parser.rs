@@ -1,0 +1,167 @@
+//! Gzip'd XML to typed records on one core, against mail-auth.
+
+use std::{fs, hint::black_box, io::Read as _, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use report::{Body, Content, Limits, Parser, Record, unpack};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{
+    Setting,
+    input::{Container, Input},
+    results::{Section, median, ratio, thousands},
+};
+
+/// Rounds at least: they are short.
+const ROUNDS_MIN: usize = 7;
+/// Records that ruad holds at a time, as when it imports.
+const CHUNK_RECORDS: usize = 1_000;
+
+/// What a pass over all files found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) record_count: u64,
+    pub(crate) message_count: u64,
+}
+
+pub(crate) fn measure(setting: &Setting) -> Result<Section> {
+    let small = setting.inputs.reports(2_000, Container::Gz)?;
+    let large = setting.inputs.huge(200_000)?;
+    let rounds = setting.runs.max(ROUNDS_MIN);
+    let mut rows = Vec::new();
+    for (what, input) in [("2,000 small files", &small), ("one file", &large)] {
+        rows.extend(compare(what, input, rounds)?);
+    }
+    Ok(Section {
+        title: "Parser: gzip'd XML to typed records",
+        text: format!(
+            "One thread, files already in memory, {rounds} rounds in turns, processor time of the thread. mail-auth 0.13.3 \
+             gets the XML inflated by the same flate2 into a buffer that is used again, then `Report::parse_xml`; ruad \
+             goes the way of every delivery, `report::unpack` and `report::Parser`, with its limits, warnings and SHA-256."
+        ),
+        head: &["input", "program", "records/s", "XML MB/s", "ratio"],
+        rows,
+    })
+}
+
+fn compare(what: &str, input: &Input, rounds: usize) -> Result<[Vec<String>; 2]> {
+    let files = read(&input.path)?;
+    let expected = Found {
+        record_count: input.record_count,
+        message_count: input.message_count,
+    };
+    let xml_bytes = xml_bytes(&files)?;
+    let limits = Limits::default();
+    let (mut ruad, mut mail_auth) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for turn in 0..2 {
+            // Whoever goes first changes from round to round.
+            let is_ruad = (round + turn) % 2 == 0;
+            let started = thread_time();
+            let found = if is_ruad {
+                with_ruad(&files, &limits)?
+            } else {
+                with_mail_auth(&files)?
+            };
+            let seconds = (thread_time() - started).as_secs_f64();
+            ensure!(
+                found == expected,
+                "{what}: {found:?} instead of {expected:?}"
+            );
+            if is_ruad {
+                ruad.push(seconds);
+            } else {
+                mail_auth.push(seconds);
+            }
+        }
+    }
+    let (ruad, mail_auth) = (median(&ruad), median(&mail_auth));
+    let row = |program: &str, seconds: f64| {
+        vec![
+            format!(
+                "{what}, {} records, {} MB of XML",
+                thousands(input.record_count as f64),
+                xml_bytes / 1_000_000
+            ),
+            program.to_owned(),
+            thousands(input.record_count as f64 / seconds),
+            thousands(xml_bytes as f64 / 1e6 / seconds),
+            ratio(mail_auth / seconds),
+        ]
+    };
+    Ok([row("ruad", ruad), row("mail-auth", mail_auth)])
+}
+
+fn read(path: &Path) -> Result<Vec<Bytes>> {
+    if path.is_file() {
+        return Ok(vec![fs::read(path)?.into()]);
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(path)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| Ok(fs::read(path)?.into()))
+        .collect()
+}
+
+fn xml_bytes(files: &[Bytes]) -> Result<u64> {
+    let mut bytes = 0;
+    for file in files {
+        bytes += std::io::copy(&mut GzDecoder::new(&file[..]), &mut std::io::sink())?;
+    }
+    Ok(bytes)
+}
+
+/// Reads all reports with ruad's parser.
+pub(crate) fn with_ruad(files: &[Bytes], limits: &Limits) -> Result<Found> {
+    let mut found = Found::default();
+    let mut records: Vec<Record> = Vec::new();
+    for file in files {
+        for document in unpack(&Body::Memory(file.clone()), limits)? {
+            let Content::Xml(xml) = document.content else {
+                bail!("{}: {:?}", document.path, document.content);
+            };
+            let mut parser = Parser::open(&xml, limits)?;
+            let mut is_more = true;
+            while is_more {
+                records.clear();
+                is_more = parser.read_records(&mut records, CHUNK_RECORDS)?;
+                found.record_count += black_box(&records).len() as u64;
+            }
+            found.message_count += black_box(parser.finish()).message_count;
+        }
+    }
+    Ok(found)
+}
+
+fn with_mail_auth(files: &[Bytes]) -> Result<Found> {
+    let mut found = Found::default();
+    let mut xml = Vec::new();
+    for file in files {
+        xml.clear();
+        GzDecoder::new(&file[..]).read_to_end(&mut xml)?;
+        let report = mail_auth::report::Report::parse_xml(&xml).map_err(anyhow::Error::msg);
+        let report = black_box(report.context("mail-auth")?);
+        found.record_count += report.records().len() as u64;
+        found.message_count += report
+            .records()
+            .iter()
+            .map(|record| u64::from(record.count()))
+            .sum::<u64>();
+    }
+    Ok(found)
+}
+
+/// The processor time of this thread: what a core of its own would have taken, whatever else the machine does.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
