@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use report::Header;
 use sqlx::PgPool;
 
 use crate::Error;
@@ -85,4 +86,14 @@ impl Domains {
         found.extend(fresh);
         Ok(found)
     }
+}
+
+/// The id of the policy domain of a report, among those asked for.
+pub(crate) fn id_of(ids: &HashMap<String, i64>, header: &Header) -> Result<i64, Error> {
+    let name = &header.policy_published.domain;
+    ids.get(name).copied().ok_or_else(|| Error::Corrupt {
+        table: "domains",
+        column: "name",
+        detail: format!("{name:?} has no id though it was added"),
+    })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sqlx::PgPool;
-use time::{Date, Duration, Month, OffsetDateTime, macros::date};
+use time::{Date, Duration, OffsetDateTime, macros::date};
 
 use crate::Error;
 
@@ -56,5 +56,3 @@ impl Partitions {
         Ok(())
     }
 }
-
-const _: () = assert!(matches!(FIRST_PLAUSIBLE.month(), Month::January));

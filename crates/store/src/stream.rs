@@ -8,6 +8,7 @@ use crate::{
     Delivery, Error, Outcome, Store,
     copy::{ReportKey, copy_records},
     delivery::OutcomeRow,
+    domains,
     ledger::record_deliveries,
     report_row::{NewReportRow, StoredReport, insert_reports, stored_reports},
 };
@@ -31,7 +32,7 @@ impl Store {
     ) -> Result<ReportStream<'a>, Error> {
         let names = [header.policy_published.domain.clone()].into();
         let ids = self.domains.ids(&self.pool, &names).await?;
-        let domain_id = ids.into_values().next().unwrap_or_default();
+        let domain_id = domains::id_of(&ids, header)?;
         let row = NewReportRow::begun(delivery, domain_id, header);
         let key = ReportKey {
             domain_id,

@@ -13,7 +13,7 @@ use crate::{
     Error, Outcome, Pending, Submission,
     copy::{ReportKey, copy_records, copy_source_days},
     delivery::OutcomeRow,
-    domains::Domains,
+    domains::{self, Domains},
     few::{FEW_RECORDS, insert_few},
     identity::{day_of, report_uid},
     ledger::record_deliveries,
@@ -96,12 +96,7 @@ fn candidates<'a>(
     let mut candidates = BTreeMap::new();
     for submission in submissions {
         for (summary, records) in reports(submission) {
-            let name = &summary.header.policy_published.domain;
-            let domain_id = *domain_ids.get(name).ok_or_else(|| Error::Corrupt {
-                table: "domains",
-                column: "name",
-                detail: format!("{name:?} has no id though it was added"),
-            })?;
+            let domain_id = domains::id_of(domain_ids, &summary.header)?;
             candidates
                 .entry((domain_id, report_uid(&summary.header)))
                 .or_insert(Candidate {
