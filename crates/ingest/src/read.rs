@@ -230,7 +230,7 @@ fn measure(body: &Body) -> io::Result<(u64, [u8; 32])> {
 
 fn measure_file(file: &File) -> io::Result<(u64, [u8; 32])> {
     let mut hash = Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
+    let mut buffer = vec![0; 32 * 1024];
     let mut offset = 0;
     loop {
         let length = match file.read_at(&mut buffer, offset) {

@@ -5,6 +5,8 @@ use crate::{Code, Error, Limits, Xml};
 
 /// Large enough that the work at its edge does not count, small enough to stay in the processor's cache.
 const WINDOW_BYTES: usize = 256 * 1024;
+/// What a document of unknown size begins with: most are small, and a large buffer costs them more than their parsing.
+const WINDOW_BYTES_FIRST: u64 = 32 * 1024;
 /// Room for a small document of another encoding, which may become longer.
 const WINDOW_BYTES_MIN: usize = 4 * 1024;
 
@@ -27,7 +29,7 @@ impl Window {
         // Twice the longest token, so that there is room to read on whatever of one is still unread.
         let buffer_bytes_max = WINDOW_BYTES.max(limits.text_bytes.saturating_mul(2));
         // One byte more than a small document, so that its end is seen without growing.
-        let size_bytes = xml.source.plain_size_bytes()?.unwrap_or(u64::MAX);
+        let size_bytes = xml.source.plain_size_bytes()?.unwrap_or(WINDOW_BYTES_FIRST);
         let buffer_bytes = usize::try_from(size_bytes.saturating_add(1)).unwrap_or(usize::MAX);
         Ok(Self {
             base: input.mark_bytes as u64,
