@@ -2,13 +2,13 @@
 
 use std::{io, sync::Arc};
 
-use report::{Body, Header, Limits};
+use report::{Body, Limits};
 use store::{Outcome, OutcomeRow, Pending, Room, Store, Submission};
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
-use crate::read::{Step, read};
+use crate::read::{Documents, LargeHead, Step, read};
 
 /// One thing handed over. Cheap to clone, so that it can be tried again.
 #[derive(Clone, Debug)]
@@ -97,14 +97,12 @@ pub async fn accept(intake: &Intake, delivery: Delivery) -> Result<Accepted, Err
 pub(crate) struct Parsed {
     delivery: store::Delivery,
     documents: Vec<Pending>,
-    record_count: usize,
     large: Option<Large>,
 }
 
 /// A report too large to be held, and what comes after it.
 struct Large {
-    path: String,
-    header: Box<Header>,
+    head: LargeHead,
     steps: mpsc::Receiver<Step>,
 }
 
@@ -120,51 +118,29 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
         read(delivery, &limits, &sender);
         drop(permit);
     });
-
-    let Some(Step::Begun(delivery)) = next(&mut steps).await? else {
-        return Err(reader_lost());
-    };
-    let mut documents = Vec::new();
-    let mut record_count = 0;
-    loop {
-        match next(&mut steps).await? {
-            Some(Step::Document(document)) => {
-                if let Pending::Report { records, .. } = &document {
-                    record_count += records.len();
-                }
-                documents.push(document);
-            }
-            Some(Step::Large { path, header }) => {
-                return Ok(Parsed {
-                    delivery: *delivery,
-                    documents,
-                    record_count,
-                    large: Some(Large {
-                        path,
-                        header,
-                        steps,
-                    }),
-                });
-            }
-            Some(Step::Complete) => {
-                return Ok(Parsed {
-                    delivery: *delivery,
-                    documents,
-                    record_count,
-                    large: None,
-                });
-            }
-            Some(Step::Begun(_) | Step::Records(_) | Step::LargeEnd(_) | Step::Failed(_))
-            | None => {
-                return Err(reader_lost());
-            }
-        }
-    }
+    let Documents {
+        delivery,
+        documents,
+        large,
+    } = next_documents(&mut steps).await?;
+    Ok(Parsed {
+        delivery,
+        documents,
+        large: large.map(|head| Large { head, steps }),
+    })
 }
 
 /// Waits until the writers have room for a parsed delivery.
 pub(crate) async fn reserve(intake: &Intake, parsed: &Parsed) -> Result<Room, Error> {
-    Ok(intake.store.reserve(parsed.record_count).await?)
+    let record_count = parsed
+        .documents
+        .iter()
+        .map(|document| match document {
+            Pending::Report { records, .. } => records.len(),
+            Pending::Settled(_) => 0,
+        })
+        .sum();
+    Ok(intake.store.reserve(record_count).await?)
 }
 
 /// Stores what was parsed. The delivery takes its place in the queue when the future is first polled.
@@ -202,45 +178,28 @@ async fn store_large(
     documents: &mut Vec<Pending>,
     large: Large,
 ) -> Result<(), Error> {
-    let Large {
-        mut path,
-        mut header,
-        mut steps,
-    } = large;
-    loop {
-        let row = stream(intake, delivery, path, &header, documents, &mut steps).await?;
+    let Large { head, mut steps } = large;
+    let mut next = Some(head);
+    while let Some(head) = next {
+        let row = stream(intake, delivery, head, documents, &mut steps).await?;
         documents.push(Pending::Settled(row));
-        loop {
-            match next(&mut steps).await? {
-                Some(Step::Document(document)) => documents.push(document),
-                Some(Step::Large {
-                    path: next_path,
-                    header: next_header,
-                }) => {
-                    (path, header) = (next_path, next_header);
-                    break;
-                }
-                Some(Step::Complete) => return Ok(()),
-                Some(Step::Begun(_) | Step::Records(_) | Step::LargeEnd(_) | Step::Failed(_))
-                | None => {
-                    return Err(reader_lost());
-                }
-            }
-        }
+        let more = next_documents(&mut steps).await?;
+        documents.extend(more.documents);
+        next = more.large;
     }
+    Ok(())
 }
 
 async fn stream(
     intake: &Intake,
     delivery: &store::Delivery,
-    path: String,
-    header: &Header,
+    head: LargeHead,
     documents: &[Pending],
     steps: &mut mpsc::Receiver<Step>,
 ) -> Result<OutcomeRow, Error> {
-    let mut report = intake.store.stream(delivery, header).await?;
+    let mut report = intake.store.stream(delivery, &head.header).await?;
     loop {
-        match next(steps).await? {
+        match steps.recv().await {
             Some(Step::Records(records)) => report.records(&records).await?,
             Some(Step::LargeEnd(Ok(summary))) => {
                 let settled: Vec<OutcomeRow> = documents
@@ -250,33 +209,21 @@ async fn stream(
                         Pending::Report { .. } => None,
                     })
                     .collect();
-                return Ok(report.finish(path, &summary, &settled).await?);
+                return Ok(report.finish(head.path, &summary, &settled).await?);
             }
             // Dropping the stream stores nothing of the report.
-            Some(Step::LargeEnd(Err(error))) => {
-                return Ok(OutcomeRow::rejected(path, &error, Some(header)));
-            }
-            // The reader hit a defect of ours in the middle of the report.
-            Some(Step::Document(Pending::Settled(row))) => return Ok(row),
-            Some(
-                Step::Begun(_)
-                | Step::Document(Pending::Report { .. })
-                | Step::Large { .. }
-                | Step::Complete
-                | Step::Failed(_),
-            )
-            | None => {
-                return Err(reader_lost());
-            }
+            Some(Step::LargeEnd(Err(row))) => return Ok(*row),
+            Some(Step::Failed(error)) => return Err(Error::Read(error)),
+            Some(Step::Documents(_)) | None => return Err(reader_lost()),
         }
     }
 }
 
-/// The next step of the reader; its failures are ours.
-async fn next(steps: &mut mpsc::Receiver<Step>) -> Result<Option<Step>, Error> {
+async fn next_documents(steps: &mut mpsc::Receiver<Step>) -> Result<Documents, Error> {
     match steps.recv().await {
+        Some(Step::Documents(documents)) => Ok(*documents),
         Some(Step::Failed(error)) => Err(Error::Read(error)),
-        step => Ok(step),
+        Some(Step::Records(_) | Step::LargeEnd(_)) | None => Err(reader_lost()),
     }
 }
 

@@ -20,23 +20,33 @@ const HELD_RECORDS_MAX: usize = 5_000;
 /// Records of a streamed report that are handed on at a time.
 const CHUNK_RECORDS: usize = 5_000;
 
-/// What reading a delivery comes to, in this order: `Begun`, then documents, each either `Document` or `Large`,
-/// `Records`..., `LargeEnd`; then `Complete`. `Failed` may come at any time and is the last.
+/// What reading a delivery comes to: `Documents`, and if these end with a large report, its `Records`..., its
+/// `LargeEnd`, and `Documents` again. `Failed` may come at any time and is the last.
 pub(crate) enum Step {
-    /// The bytes were read once: this is the delivery for the ledger.
-    Begun(Box<store::Delivery>),
-    /// A document that is held whole.
-    Document(Pending),
-    /// A report that is streamed.
-    Large { path: String, header: Box<Header> },
-    /// Its next records.
+    /// The documents up to the next large report, or to the end of the delivery.
+    Documents(Box<Documents>),
+    /// The next records of the large report.
     Records(Vec<Record>),
     /// Its totals, or why it is rejected after all.
-    LargeEnd(Result<Box<Summary>, report::Error>),
-    /// Everything was read.
-    Complete,
+    LargeEnd(Result<Box<Summary>, Box<OutcomeRow>>),
     /// The bytes could not be read.
     Failed(io::Error),
+}
+
+/// Documents that are held whole. Most deliveries are nothing else: they cost one message between threads.
+pub(crate) struct Documents {
+    /// The delivery as it goes into the ledger.
+    pub(crate) delivery: store::Delivery,
+    /// In order.
+    pub(crate) documents: Vec<Pending>,
+    /// The report behind them that is streamed; without it, the delivery ends here.
+    pub(crate) large: Option<LargeHead>,
+}
+
+/// What is known of a large report before its records.
+pub(crate) struct LargeHead {
+    pub(crate) path: String,
+    pub(crate) header: Header,
 }
 
 /// Whoever waits for the steps has gone away, or our own failure.
@@ -55,20 +65,18 @@ impl From<io::Error> for Stop {
 pub(crate) fn read(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) {
     let delivery_id = delivery.delivery_id;
     match read_documents(delivery, limits, steps) {
-        Ok(()) => _ = steps.blocking_send(Step::Complete),
+        Ok(()) => {}
         Err(Stop::Failed(error)) => _ = steps.blocking_send(Step::Failed(error)),
         Err(Stop::Unheard) => {
-            tracing::debug!(delivery.id = %delivery_id, "nobody waits for the delivery any more")
+            tracing::debug!(delivery.id = %delivery_id, "nobody waits for the delivery any more");
         }
     }
 }
 
 fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> Result<(), Stop> {
     let (size_bytes, sha256) = measure(&delivery.body)?;
-    let body = delivery.body.clone();
-    send(
-        steps,
-        Step::Begun(Box::new(store::Delivery {
+    let mut reader = Reader {
+        delivery: store::Delivery {
             delivery_id: delivery.delivery_id,
             origin: delivery.origin,
             name: delivery.name.map(printable),
@@ -76,33 +84,46 @@ fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> 
             size_bytes,
             sha256,
             body: delivery.body,
-        })),
-    )?;
-    let documents = match catch_unwind(AssertUnwindSafe(|| unpack(&body, limits))) {
-        Ok(Ok(documents)) => documents,
-        Ok(Err(error)) => return Err(Stop::Failed(io::Error::other(error))),
-        Err(_) => {
-            return send(
-                steps,
-                Step::Document(Pending::Settled(defect(String::new()))),
-            );
-        }
+        },
+        limits,
+        steps,
+        documents: Vec::new(),
+        held: 0,
+        is_streaming: false,
     };
-    let mut held = 0;
-    for document in documents {
-        let path = printable(document.path);
-        let settled = match document.content {
+    match catch_unwind(AssertUnwindSafe(|| unpack(&reader.delivery.body, limits))) {
+        Ok(Ok(documents)) => {
+            for document in documents {
+                reader.document(printable(document.path), document.content)?;
+            }
+        }
+        Ok(Err(error)) => return Err(Stop::Failed(io::Error::other(error))),
+        Err(_) => reader.settle(defect(String::new())),
+    }
+    reader.hand_on(None)
+}
+
+/// The reading of one delivery.
+struct Reader<'a> {
+    delivery: store::Delivery,
+    limits: &'a Limits,
+    steps: &'a Sender<Step>,
+    /// Documents not handed on yet.
+    documents: Vec<Pending>,
+    /// Records that are held of this delivery, handed on or not.
+    held: usize,
+    /// Whether the head of a large report was handed on and its end was not.
+    is_streaming: bool,
+}
+
+impl Reader<'_> {
+    fn document(&mut self, path: String, content: Content) -> Result<(), Stop> {
+        let row = match content {
             Content::Xml(xml) => {
-                let read = catch_unwind(AssertUnwindSafe(|| {
-                    read_report(&path, &xml, limits, &mut held, steps)
-                }));
-                match read {
-                    Ok(read) => {
-                        read?;
-                        continue;
-                    }
-                    Err(_) => defect(path),
-                }
+                return match catch_unwind(AssertUnwindSafe(|| self.report(&path, &xml))) {
+                    Ok(read) => read,
+                    Err(_) => self.reject(defect(path)),
+                };
             }
             Content::TlsReport => other(
                 path,
@@ -117,88 +138,94 @@ fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> 
             Content::NoReport => other(path, "no_report", "no report found"),
             Content::Rejected(error) => OutcomeRow::rejected(path, &error, None),
         };
-        send(steps, Step::Document(Pending::Settled(settled)))?;
+        self.settle(row);
+        Ok(())
     }
-    Ok(())
-}
 
-fn read_report(
-    path: &str,
-    xml: &Xml,
-    limits: &Limits,
-    held: &mut usize,
-    steps: &Sender<Step>,
-) -> Result<(), Stop> {
-    let mut parser = match Parser::open(xml, limits) {
-        Ok(parser) => parser,
-        Err(error) => return reject(path, error, None, steps),
-    };
-    let mut records = Vec::new();
-    let room = HELD_RECORDS_MAX.saturating_sub(*held);
-    loop {
-        // One more than there is room for tells a report that just fits from a larger one.
-        let wanted = room.saturating_sub(records.len()).max(1);
-        match parser.read_records(&mut records, wanted) {
-            Ok(true) if records.len() > room => {
-                return stream_report(path, parser, records, steps);
+    fn report(&mut self, path: &str, xml: &Xml) -> Result<(), Stop> {
+        let mut parser = match Parser::open(xml, self.limits) {
+            Ok(parser) => parser,
+            Err(error) => return self.reject_error(path, error, None),
+        };
+        let mut records = Vec::new();
+        let room = HELD_RECORDS_MAX.saturating_sub(self.held);
+        loop {
+            // One more than there is room for tells a report that just fits from a larger one.
+            let wanted = room.saturating_sub(records.len()).max(1);
+            match parser.read_records(&mut records, wanted) {
+                Ok(true) if records.len() > room => return self.stream(path, parser, records),
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return self.reject_error(path, error, Some(parser.header())),
             }
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => return reject(path, error, Some(parser.header()), steps),
         }
-    }
-    *held += records.len();
-    let summary = Box::new(parser.finish());
-    let document = Pending::Report {
-        path: path.into(),
-        summary,
-        records,
-    };
-    send(steps, Step::Document(document))
-}
-
-fn stream_report(
-    path: &str,
-    mut parser: Parser,
-    first: Vec<Record>,
-    steps: &Sender<Step>,
-) -> Result<(), Stop> {
-    let header = Box::new(parser.header().clone());
-    send(
-        steps,
-        Step::Large {
+        self.held += records.len();
+        self.documents.push(Pending::Report {
             path: path.into(),
-            header,
-        },
-    )?;
-    send(steps, Step::Records(first))?;
-    loop {
-        let mut records = Vec::with_capacity(CHUNK_RECORDS);
-        match parser.read_records(&mut records, CHUNK_RECORDS) {
-            Ok(true) => send(steps, Step::Records(records))?,
-            Ok(false) => {
-                send(steps, Step::Records(records))?;
-                return send(steps, Step::LargeEnd(Ok(Box::new(parser.finish()))));
+            summary: Box::new(parser.finish()),
+            records,
+        });
+        Ok(())
+    }
+
+    fn stream(&mut self, path: &str, mut parser: Parser, first: Vec<Record>) -> Result<(), Stop> {
+        self.hand_on(Some(LargeHead {
+            path: path.into(),
+            header: parser.header().clone(),
+        }))?;
+        self.is_streaming = true;
+        self.send(Step::Records(first))?;
+        loop {
+            let mut records = Vec::with_capacity(CHUNK_RECORDS);
+            match parser.read_records(&mut records, CHUNK_RECORDS) {
+                Ok(true) => self.send(Step::Records(records))?,
+                Ok(false) => {
+                    self.send(Step::Records(records))?;
+                    self.is_streaming = false;
+                    return self.send(Step::LargeEnd(Ok(Box::new(parser.finish()))));
+                }
+                Err(error) => return self.reject_error(path, error, Some(parser.header())),
             }
-            Err(error) if error.code == Code::Io => {
-                return Err(Stop::Failed(io::Error::other(error)));
-            }
-            Err(error) => return send(steps, Step::LargeEnd(Err(error))),
         }
     }
-}
 
-fn reject(
-    path: &str,
-    error: report::Error,
-    header: Option<&Header>,
-    steps: &Sender<Step>,
-) -> Result<(), Stop> {
-    if error.code == Code::Io {
-        return Err(Stop::Failed(io::Error::other(error)));
+    fn reject_error(
+        &mut self,
+        path: &str,
+        error: report::Error,
+        header: Option<&Header>,
+    ) -> Result<(), Stop> {
+        if error.code == Code::Io {
+            return Err(Stop::Failed(io::Error::other(error)));
+        }
+        self.reject(OutcomeRow::rejected(path.into(), &error, header))
     }
-    let row = OutcomeRow::rejected(path.into(), &error, header);
-    send(steps, Step::Document(Pending::Settled(row)))
+
+    /// Rejects the report at hand, which may be half streamed.
+    fn reject(&mut self, row: OutcomeRow) -> Result<(), Stop> {
+        if std::mem::take(&mut self.is_streaming) {
+            return self.send(Step::LargeEnd(Err(Box::new(row))));
+        }
+        self.settle(row);
+        Ok(())
+    }
+
+    fn settle(&mut self, row: OutcomeRow) {
+        self.documents.push(Pending::Settled(row));
+    }
+
+    fn hand_on(&mut self, large: Option<LargeHead>) -> Result<(), Stop> {
+        let documents = Documents {
+            delivery: self.delivery.clone(),
+            documents: std::mem::take(&mut self.documents),
+            large,
+        };
+        self.send(Step::Documents(Box::new(documents)))
+    }
+
+    fn send(&self, step: Step) -> Result<(), Stop> {
+        self.steps.blocking_send(step).map_err(|_| Stop::Unheard)
+    }
 }
 
 fn other(path: String, code: &str, detail: &str) -> OutcomeRow {
@@ -214,10 +241,6 @@ fn defect(path: String) -> OutcomeRow {
     let detail =
         "a defect in ruad; the document is kept and can be tried again with another version";
     OutcomeRow::without_report(path, Outcome::Rejected, "internal", Some(detail.into()))
-}
-
-fn send(steps: &Sender<Step>, step: Step) -> Result<(), Stop> {
-    steps.blocking_send(step).map_err(|_| Stop::Unheard)
 }
 
 /// Size and SHA-256 of the bytes as delivered.
