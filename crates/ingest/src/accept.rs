@@ -132,14 +132,7 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
 
 /// Waits until the writers have room for a parsed delivery.
 pub(crate) async fn reserve(intake: &Intake, parsed: &Parsed) -> Result<Room, Error> {
-    let record_count = parsed
-        .documents
-        .iter()
-        .map(|document| match document {
-            Pending::Report { records, .. } => records.len(),
-            Pending::Settled(_) => 0,
-        })
-        .sum();
+    let record_count = parsed.documents.iter().map(Pending::record_count).sum();
     Ok(intake.store.reserve(record_count).await?)
 }
 
@@ -149,7 +142,6 @@ pub(crate) async fn settle(intake: &Intake, parsed: Parsed, room: Room) -> Resul
         delivery,
         mut documents,
         large,
-        ..
     } = parsed;
     if let Some(large) = large {
         store_large(intake, &delivery, &mut documents, large).await?;

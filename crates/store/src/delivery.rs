@@ -214,3 +214,13 @@ pub enum Pending {
     /// Anything whose outcome is known without the database.
     Settled(OutcomeRow),
 }
+
+impl Pending {
+    /// Records that are to be written.
+    pub fn record_count(&self) -> usize {
+        match self {
+            Self::Report { records, .. } => records.len(),
+            Self::Settled(_) => 0,
+        }
+    }
+}

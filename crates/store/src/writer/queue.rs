@@ -142,12 +142,5 @@ fn uids(submission: &Submission) -> impl Iterator<Item = Uuid> + '_ {
 
 /// Records of a delivery that are to be written.
 pub(super) fn record_count(submission: &Submission) -> usize {
-    submission
-        .documents
-        .iter()
-        .map(|document| match document {
-            Pending::Report { records, .. } => records.len(),
-            Pending::Settled(_) => 0,
-        })
-        .sum()
+    submission.documents.iter().map(Pending::record_count).sum()
 }
