@@ -24,8 +24,9 @@ fn submission_as(delivery_id: Uuid, reports: &[Report]) -> Submission {
             name: None,
             received_at: datetime!(2024-03-02 12:00 UTC),
             size_bytes: reports.iter().map(|report| report.xml().len() as u64).sum(),
-            sha256: [7; 32],
+            sha256: Some([7; 32]),
             body,
+            authenticity: None,
         },
         documents: reports.iter().map(pending).collect(),
     }

@@ -3,19 +3,22 @@
 use std::{io, sync::Arc};
 
 use report::{Body, Limits};
-use store::{Outcome, OutcomeRow, Pending, Room, Store, Submission};
+use store::{Authenticity, Outcome, OutcomeRow, Pending, Room, Store, Submission};
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
-use crate::read::{Documents, LargeHead, Step, read};
+use crate::{
+    AllowedDomains,
+    read::{Documents, LargeHead, Rules, Step, read},
+};
 
 /// One thing handed over. Cheap to clone, so that it can be tried again.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// Version 7 UUID. A delivery that is tried again keeps it, which makes the retry harmless.
     pub delivery_id: Uuid,
-    /// `imap:<mailbox>`, `http` or `file`.
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
     pub origin: String,
     /// File name or the like.
     pub name: Option<String>,
@@ -23,6 +26,8 @@ pub struct Delivery {
     pub received_at: OffsetDateTime,
     /// Its bytes.
     pub body: Body,
+    /// Who sent it, where it is a mail that was checked.
+    pub authenticity: Option<Authenticity>,
 }
 
 /// What became of a delivery, final and recorded.
@@ -59,17 +64,20 @@ pub struct Intake {
     pub store: Store,
     /// What a delivery may make us do.
     pub limits: Arc<Limits>,
+    /// The policy domains whose reports are stored.
+    pub domains: Arc<AllowedDomains>,
     /// Parsing is work for a core: no more at a time than there are.
     readers: Arc<Semaphore>,
 }
 
 impl Intake {
     /// An intake that parses with all cores.
-    pub fn new(store: Store, limits: Limits) -> Self {
+    pub fn new(store: Store, limits: Limits, domains: AllowedDomains) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             limits: Arc::new(limits),
+            domains: Arc::new(domains),
             readers: Arc::new(Semaphore::new(cores)),
         }
     }
@@ -112,10 +120,13 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
         .acquire_owned()
         .await
         .map_err(|_| store::Error::Closed)?;
-    let limits = Arc::clone(&intake.limits);
+    let rules = Rules {
+        limits: Arc::clone(&intake.limits),
+        domains: Arc::clone(&intake.domains),
+    };
     let (sender, mut steps) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
-        read(delivery, &limits, &sender);
+        read(delivery, &rules, &sender);
         drop(permit);
     });
     let Documents {

@@ -204,6 +204,7 @@ async fn parse_found(
                 name: Some(name.clone()),
                 received_at,
                 body,
+                authenticity: None,
             };
             parse(intake, delivery.clone())
                 .await

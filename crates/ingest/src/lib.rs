@@ -4,11 +4,22 @@
 //! [`import`] feeds it from files. There is no SQL here and no HTTP, and nothing is acknowledged before the commit.
 
 mod accept;
+pub mod authenticity;
+pub mod directory;
+mod domains;
 mod files;
 mod import;
+pub mod lmtp;
+pub mod mailbox;
 mod mbox;
+mod mistake;
 mod read;
+mod refuse;
+mod secret;
 
 pub use accept::{Accepted, Delivery, Error, Intake, accept};
+pub use domains::AllowedDomains;
 pub use files::{Found, find};
 pub use import::{Import, Imported, Notice, import};
+pub use mistake::Mistake;
+pub use secret::Secret;

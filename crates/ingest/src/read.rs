@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use report::{Body, Code, Content, Header, Limits, Parser, Record, Summary, Xml, unpack};
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use store::{Outcome, OutcomeRow, Pending};
 use tokio::sync::mpsc::Sender;
 
-use crate::Delivery;
+use crate::{AllowedDomains, Delivery};
 
 /// Reports with more records than this, or in deliveries with more before them, are streamed into the database.
 const HELD_RECORDS_MAX: usize = 5_000;
@@ -49,6 +50,12 @@ pub(crate) struct LargeHead {
     pub(crate) header: Header,
 }
 
+/// What holds for every delivery.
+pub(crate) struct Rules {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) domains: Arc<AllowedDomains>,
+}
+
 /// Whoever waits for the steps has gone away, or our own failure.
 enum Stop {
     Unheard,
@@ -62,9 +69,9 @@ impl From<io::Error> for Stop {
 }
 
 /// Reads a delivery to its end.
-pub(crate) fn read(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) {
+pub(crate) fn read(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) {
     let delivery_id = delivery.delivery_id;
-    match read_documents(delivery, limits, steps) {
+    match read_documents(delivery, rules, steps) {
         Ok(()) => {}
         Err(Stop::Failed(error)) => _ = steps.blocking_send(Step::Failed(error)),
         Err(Stop::Unheard) => {
@@ -73,7 +80,7 @@ pub(crate) fn read(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) {
     }
 }
 
-fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> Result<(), Stop> {
+fn read_documents(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) -> Result<(), Stop> {
     let (size_bytes, sha256) = measure(&delivery.body)?;
     let mut reader = Reader {
         delivery: store::Delivery {
@@ -82,16 +89,19 @@ fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> 
             name: delivery.name.map(printable),
             received_at: delivery.received_at,
             size_bytes,
-            sha256,
+            sha256: Some(sha256),
             body: delivery.body,
+            authenticity: delivery.authenticity,
         },
-        limits,
+        rules,
         steps,
         documents: Vec::new(),
         held: 0,
         is_streaming: false,
     };
-    match catch_unwind(AssertUnwindSafe(|| unpack(&reader.delivery.body, limits))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        unpack(&reader.delivery.body, &rules.limits)
+    })) {
         Ok(Ok(documents)) => {
             for document in documents {
                 reader.document(printable(document.path), document.content)?;
@@ -106,7 +116,7 @@ fn read_documents(delivery: Delivery, limits: &Limits, steps: &Sender<Step>) -> 
 /// The reading of one delivery.
 struct Reader<'a> {
     delivery: store::Delivery,
-    limits: &'a Limits,
+    rules: &'a Rules,
     steps: &'a Sender<Step>,
     /// Documents not handed on yet.
     documents: Vec<Pending>,
@@ -143,10 +153,14 @@ impl Reader<'_> {
     }
 
     fn report(&mut self, path: &str, xml: &Xml) -> Result<(), Stop> {
-        let mut parser = match Parser::open(xml, self.limits) {
+        let mut parser = match Parser::open(xml, &self.rules.limits) {
             Ok(parser) => parser,
             Err(error) => return self.reject_error(path, error, None),
         };
+        let domain = &parser.header().policy_published.domain;
+        if !self.rules.domains.allows(domain) {
+            return self.reject(domain_not_allowed(path.into(), parser.header()));
+        }
         let mut records = Vec::new();
         let room = HELD_RECORDS_MAX.saturating_sub(self.held);
         loop {
@@ -232,6 +246,16 @@ fn other(path: String, code: &str, detail: &str) -> OutcomeRow {
     OutcomeRow::without_report(path, Outcome::NotAggregate, code, Some(detail.into()))
 }
 
+fn domain_not_allowed(path: String, header: &Header) -> OutcomeRow {
+    let detail = format!(
+        "{} is not among the configured domains, nor below one of them",
+        header.policy_published.domain
+    );
+    let row =
+        OutcomeRow::without_report(path, Outcome::Rejected, "domain_not_allowed", Some(detail));
+    row.with_header(header)
+}
+
 /// A defect of ours must not keep the deliveries behind it waiting: the bytes are kept, and the log tells.
 fn defect(path: String) -> OutcomeRow {
     tracing::error!(
@@ -244,7 +268,7 @@ fn defect(path: String) -> OutcomeRow {
 }
 
 /// Size and SHA-256 of the bytes as delivered.
-fn measure(body: &Body) -> io::Result<(u64, [u8; 32])> {
+pub(crate) fn measure(body: &Body) -> io::Result<(u64, [u8; 32])> {
     match body {
         Body::Memory(bytes) => Ok((bytes.len() as u64, Sha256::digest(bytes).into())),
         Body::File(file) => measure_file(file),
@@ -268,7 +292,7 @@ fn measure_file(file: &File) -> io::Result<(u64, [u8; 32])> {
 }
 
 /// Names come from outside: control characters in them, NUL above all, go no further.
-fn printable(name: String) -> String {
+pub(crate) fn printable(name: String) -> String {
     if name.contains(char::is_control) {
         name.replace(char::is_control, "\u{fffd}")
     } else {

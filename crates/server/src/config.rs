@@ -1,20 +1,35 @@
 //! The configuration: one TOML file, any key of which the environment may override.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
-    fmt, fs,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde::{Deserialize, Serialize, Serializer};
+use ingest::{AllowedDomains, Secret, authenticity::DnsConfig, directory, lmtp, mailbox};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{database, log};
 
 /// Variables of the environment that begin like keys and are none.
 const OTHER_VARIABLES: [&str; 3] = ["RUAD_CONFIG", "RUAD_CORPUS", "RUAD_REQUIRE_CITUS"];
+
+/// Stands for the names that users give.
+const ANY_NAME: &str = "*";
+
+/// Keys that may be missing; all of them are texts.
+const WITHOUT_DEFAULT: [&str; 6] = [
+    "url_file",
+    "bin_dir",
+    "ca_file",
+    "password_file",
+    "client_secret_file",
+    "refresh_token_file",
+];
 
 /// Everything that can be set. `config/ruad.toml` describes each key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,12 +39,22 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the private database.
     pub data: PathBuf,
+    /// The policy domains whose reports are stored, their subdomains included; none means all.
+    pub domains: AllowedDomains,
     /// The log.
     pub log: log::Config,
     /// The database.
     pub database: database::Config,
     /// The API.
     pub http: api::Config,
+    /// Mailboxes that mail is taken out of, by name.
+    pub mailboxes: BTreeMap<String, mailbox::Config>,
+    /// The LMTP listener.
+    pub lmtp: lmtp::Config,
+    /// Watched directories, by name.
+    pub directories: BTreeMap<String, directory::Config>,
+    /// Where names are looked up.
+    pub dns: DnsConfig,
     /// Bytes of deliveries of which something was not stored.
     pub quarantine: Quarantine,
     /// What a delivery may make us do.
@@ -41,9 +66,14 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: "ruad-data".into(),
+            domains: AllowedDomains::default(),
             log: log::Config::default(),
             database: database::Config::default(),
             http: api::Config::default(),
+            mailboxes: BTreeMap::new(),
+            lmtp: lmtp::Config::default(),
+            directories: BTreeMap::new(),
+            dns: DnsConfig::default(),
             quarantine: Quarantine::default(),
             limits: report::Limits::default(),
         }
@@ -69,41 +99,6 @@ impl Default for Quarantine {
     }
 }
 
-/// A text that is never shown.
-#[derive(Clone, Deserialize, Default, PartialEq, Eq)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("[redacted]")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.0.is_empty() { "" } else { "[redacted]" })
-    }
-}
-
 impl Config {
     /// Reads the file, if one is named, and the environment over it, and checks everything.
     pub fn load(
@@ -119,7 +114,7 @@ impl Config {
             }
             None => Table::new(),
         };
-        let known = Table::try_from(Self::default()).context("the default config")?;
+        let known = known_keys().context("the default config")?;
         for (variable, value) in environment {
             let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else {
                 continue;
@@ -137,9 +132,7 @@ impl Config {
             if !self.database.url.is_empty() {
                 bail!("config: set database.url or database.url_file, not both");
             }
-            let text = fs::read_to_string(file)
-                .with_context(|| format!("reading database.url_file {}", file.display()))?;
-            self.database.url = Secret::from(text.trim());
+            self.database.url = read_secret("database.url_file", file)?;
         }
         for (key, value) in [
             ("database.writers", self.database.writers as u64),
@@ -163,11 +156,74 @@ impl Config {
         if self.database.connections_max as usize <= self.database.writers {
             bail!("config: database.connections_max must be greater than database.writers");
         }
+        for (name, mailbox) in &mut self.mailboxes {
+            check_name("mailboxes", name)?;
+            read_secrets(name, mailbox)?;
+            let checked = mailbox.check_all();
+            checked.map_err(|mistake| anyhow!("config: mailboxes.{name}.{mistake}"))?;
+        }
+        for (name, directory) in &self.directories {
+            check_name("directories", name)?;
+            let checked = directory.check_all();
+            checked.map_err(|mistake| anyhow!("config: directories.{name}.{mistake}"))?;
+        }
+        let checked = self.lmtp.check_all();
+        checked.map_err(|mistake| anyhow!("config: lmtp.{mistake}"))?;
         Ok(self)
     }
 }
 
-/// `DATABASE_URL` is `database.url`; `RUAD_HTTP__UPLOADS_MAX` is `http.uploads_max`.
+/// Names stand in the ledger, in addresses of the API and in variables of the environment.
+fn check_name(section: &str, name: &str) -> Result<()> {
+    let is_plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        bail!("config: {section}.{name}: a name consists of a-z, 0-9, - and _");
+    }
+    Ok(())
+}
+
+fn read_secrets(name: &str, mailbox: &mut mailbox::Config) -> Result<()> {
+    for (key, secret, file) in [
+        ("password", &mut mailbox.password, &mailbox.password_file),
+        (
+            "client_secret",
+            &mut mailbox.client_secret,
+            &mailbox.client_secret_file,
+        ),
+        (
+            "refresh_token",
+            &mut mailbox.refresh_token,
+            &mailbox.refresh_token_file,
+        ),
+    ] {
+        let Some(file) = file else { continue };
+        if !secret.is_empty() {
+            bail!("config: set mailboxes.{name}.{key} or {key}_file, not both");
+        }
+        *secret = read_secret(&format!("mailboxes.{name}.{key}_file"), file)?;
+    }
+    Ok(())
+}
+
+fn read_secret(key: &str, file: &Path) -> Result<Secret> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("reading {key} {}", file.display()))?;
+    Ok(Secret::from(text.trim()))
+}
+
+/// Every key that has a default, with it.
+fn known_keys() -> Result<Table, toml::ser::Error> {
+    let mut known = Table::try_from(Config::default())?;
+    let named = |value| Value::Table(Table::from_iter([(ANY_NAME.to_owned(), value)]));
+    let mailbox = Value::try_from(mailbox::Config::default())?;
+    known.insert("mailboxes".into(), named(mailbox));
+    let directory = Value::try_from(directory::Config::default())?;
+    known.insert("directories".into(), named(directory));
+    Ok(known)
+}
+
+/// `DATABASE_URL` is `database.url`; lists are separated by commas; `RUAD_HTTP__UPLOADS_MAX` is `http.uploads_max`.
 fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -> Result<()> {
     let path: Vec<String> = match variable.strip_prefix("RUAD_") {
         Some(key) if !OTHER_VARIABLES.contains(&variable) => {
@@ -183,10 +239,13 @@ fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -
     for section in sections {
         known = known
             .get(section)
+            .or_else(|| known.get(ANY_NAME))
             .and_then(Value::as_table)
             .with_context(|| format!("environment variable {variable}: no such key"))?;
+        // Names may contain "-", variables may not.
+        let existing = place.keys().find(|name| name.replace('-', "_") == *section);
         place = place
-            .entry(section.clone())
+            .entry(existing.unwrap_or(section).clone())
             .or_insert_with(|| Value::Table(Table::new()))
             .as_table_mut()
             .with_context(|| format!("config: {section} must be a section"))?;
@@ -199,8 +258,16 @@ fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -
             format!("environment variable {variable}: {value:?} is neither true nor false")
         })?,
         Some(Value::String(_)) => Value::String(value.into()),
+        Some(Value::Array(_)) => {
+            let items = value.split(',');
+            Value::Array(
+                items
+                    .map(|item| Value::String(item.trim().into()))
+                    .collect(),
+            )
+        }
         // Keys without a default are texts.
-        None if key == "url_file" || key == "bin_dir" => Value::String(value.into()),
+        None if WITHOUT_DEFAULT.contains(&key.as_str()) => Value::String(value.into()),
         Some(_) | None => bail!("environment variable {variable}: no such key"),
     };
     place.insert(key.clone(), typed);
@@ -233,9 +300,10 @@ mod tests {
             .lines()
             .map(|line| match line.strip_prefix("# ") {
                 Some(setting)
-                    if setting
-                        .split_once(" = ")
-                        .is_some_and(|(key, _)| !key.contains(' ')) =>
+                    if setting.starts_with('[')
+                        || setting
+                            .split_once(" = ")
+                            .is_some_and(|(key, _)| !key.contains(' ')) =>
                 {
                     setting
                 }
@@ -250,6 +318,23 @@ mod tests {
                 database.remove(key).is_some(),
                 "database.{key} has no default and must be described"
             );
+        }
+        for section in ["mailboxes", "directories"] {
+            let named = described[section].as_table_mut().unwrap();
+            let example = named.iter_mut().next().unwrap().1.as_table_mut().unwrap();
+            let defaults = known_keys().unwrap()[section][ANY_NAME].clone();
+            for (key, default) in defaults.as_table().unwrap() {
+                let shown = example.remove(key);
+                assert!(shown.is_some(), "{section}.{key} must be described");
+                if default.as_str() != Some("") {
+                    assert_eq!(shown.as_ref(), Some(default), "{section}.{key}");
+                }
+            }
+            let files = example
+                .keys()
+                .all(|key| WITHOUT_DEFAULT.contains(&key.as_str()));
+            assert!(files, "{section}: {example:?} are no keys");
+            named.clear();
         }
         assert_eq!(described, Table::try_from(Config::default()).unwrap());
         assert!(
@@ -283,6 +368,23 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_reaches_into_mailboxes() {
+        let config = load(
+            "[mailboxes.my-reports]\nhost = 'imap.example.org'\nuser = 'dmarc'",
+            &[
+                ("RUAD_MAILBOXES__MY_REPORTS__PASSWORD", "hunter2"),
+                ("RUAD_MAILBOXES__MY_REPORTS__PORT", "1143"),
+                ("RUAD_DOMAINS", "example.org, example.com"),
+            ],
+        )
+        .unwrap();
+        let mailbox = &config.mailboxes["my-reports"];
+        assert_eq!((mailbox.port, mailbox.password.reveal()), (1143, "hunter2"));
+        assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
+        assert_eq!(Vec::from(config.domains), ["example.org", "example.com"]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         refused("lisen = '127.0.0.1:1'", &[], "lisen");
         refused("[http]\nuploads = 1", &[], "uploads");
@@ -300,5 +402,12 @@ mod tests {
             &[],
             "connections_max",
         );
+        let mailbox = "[mailboxes.dmarc]\nhost = 'h'\nuser = 'u'\npassword = 'p'\n";
+        refused("[mailboxes.dmarc]\nuser = 'u'", &[], "mailboxes.dmarc.host");
+        refused(&format!("{mailbox}pasword = 'p'"), &[], "pasword");
+        refused(&format!("{mailbox}password_file = 'f'"), &[], "not both");
+        refused(&mailbox.replace("dmarc", "'D M'"), &[], "mailboxes.D M");
+        refused("[directories.spool]", &[], "directories.spool.path");
+        refused("[lmtp]\nlisten = '127.0.0.1:1'", &[], "lmtp.recipients");
     }
 }

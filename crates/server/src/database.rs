@@ -3,10 +3,11 @@
 use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use ingest::Secret;
 use serde::{Deserialize, Serialize};
 use store::{Options, PrivateConfig, PrivateServer, Store};
 
-use crate::config::{Config as Settings, Secret};
+use crate::Config as Settings;
 
 /// Which PostgreSQL, and how it is used.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -14,5 +14,6 @@ mod output;
 mod serve;
 
 pub use cli::main;
-pub use config::{Config, Secret};
+pub use config::Config;
+pub use ingest::Secret;
 pub use serve::run;

@@ -23,7 +23,11 @@ const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("the address listened on")?;
     let database = Database::open(&config).await?;
-    let intake = Intake::new(database.store.clone(), config.limits.clone());
+    let intake = Intake::new(
+        database.store.clone(),
+        config.limits.clone(),
+        config.domains.clone(),
+    );
     let mut state = api::State::new(intake, clock::now, config.http.clone());
     state.loopback_only = is_loopback(address.ip());
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Delivery {
     /// Version 7 UUID. A delivery that is tried again keeps it, which makes the retry harmless.
     pub delivery_id: Uuid,
-    /// `imap:<mailbox>`, `http` or `file`.
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
     pub origin: String,
     /// File name or the like.
     pub name: Option<String>,
@@ -18,10 +18,23 @@ pub struct Delivery {
     pub received_at: OffsetDateTime,
     /// Its size as delivered.
     pub size_bytes: u64,
-    /// SHA-256 of its bytes as delivered.
-    pub sha256: [u8; 32],
+    /// SHA-256 of its bytes as delivered; `None` for a mail too large to be fetched.
+    pub sha256: Option<[u8; 32]>,
     /// Its bytes, kept when something of it is not stored.
     pub body: Body,
+    /// Who sent it, where it is a mail that was checked.
+    pub authenticity: Option<Authenticity>,
+}
+
+/// What checking a mail told of its sender.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authenticity {
+    /// Domain of the From field.
+    pub from_domain: Option<String>,
+    /// Domains with a valid DKIM signature.
+    pub dkim_domains: Vec<String>,
+    /// Whether one of them is aligned with the From domain; `None` when that could not be found out.
+    pub dmarc_pass: Option<bool>,
 }
 
 /// What became of a document, and of a delivery as a whole.
@@ -144,18 +157,29 @@ impl OutcomeRow {
 
     /// The rejection of a document, with what its header said if it got so far.
     pub fn rejected(path: String, error: &report::Error, header: Option<&Header>) -> Self {
-        Self {
+        let row = Self {
             element: error.element.clone(),
             offset_bytes: Some(error.offset),
-            org_name: header.map(|header| header.report_metadata.org_name.clone()),
-            domain: header.map(|header| header.policy_published.domain.clone()),
-            report_id: header.map(|header| header.report_metadata.report_id.clone()),
             ..Self::without_report(
                 path,
                 Outcome::Rejected,
                 error.code.as_str(),
                 Some(error.detail.clone()),
             )
+        };
+        match header {
+            Some(header) => row.with_header(header),
+            None => row,
+        }
+    }
+
+    /// The same outcome with what the report's header says.
+    pub fn with_header(self, header: &Header) -> Self {
+        Self {
+            org_name: Some(header.report_metadata.org_name.clone()),
+            domain: Some(header.policy_published.domain.clone()),
+            report_id: Some(header.report_metadata.report_id.clone()),
+            ..self
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ledger of deliveries, and the raw bytes of those of which something was not stored.
 
-use std::{borrow::Cow, io, os::unix::fs::FileExt as _};
+use std::{borrow::Cow, collections::HashMap, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use report::Body;
@@ -9,7 +9,9 @@ use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{Delivery, Error, Outcome, Store, delivery::OutcomeRow};
+use crate::{
+    Authenticity, Delivery, Error, Outcome, Store, delivery::OutcomeRow, report_row::hex_bytea,
+};
 
 /// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
 pub const KEEP_RAW_BYTES_MAX: u64 = 25 * 1024 * 1024;
@@ -23,18 +25,20 @@ pub struct DeliveryRow {
     pub received_at: OffsetDateTime,
     /// Its size as delivered.
     pub size_bytes: i64,
-    /// `imap:<mailbox>`, `http` or `file`.
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
     pub origin: String,
     /// The most serious outcome of its documents.
     pub outcome: Outcome,
     /// File name or the like.
     pub name: Option<String>,
-    /// SHA-256 of its bytes.
-    pub sha256: Vec<u8>,
+    /// SHA-256 of its bytes; `None` for a mail too large to be fetched.
+    pub sha256: Option<Vec<u8>>,
     /// The outcome of each document.
     pub documents: Vec<OutcomeRow>,
     /// Whether its bytes are kept, so that it can be downloaded and tried again.
     pub raw_kept: bool,
+    /// Who sent it, where it is a mail that was checked.
+    pub authenticity: Option<Authenticity>,
 }
 
 /// Which deliveries to list, newest first.
@@ -42,6 +46,8 @@ pub struct DeliveryRow {
 pub struct DeliveryFilter {
     /// Only those with this outcome.
     pub outcome: Option<Outcome>,
+    /// Only mail whose sender was, or was not, shown to be who it says.
+    pub mail_dmarc_pass: Option<bool>,
     /// Only those received before this one.
     pub before: Option<Uuid>,
 }
@@ -64,40 +70,73 @@ struct NewDeliveryRow<'a> {
     origin: &'a str,
     outcome: &'static str,
     name: Option<&'a str>,
-    sha256: String,
+    sha256: Option<String>,
     documents: &'a [OutcomeRow],
+    is_complete: bool,
+    mail_from_domain: Option<&'a str>,
+    mail_dkim_domains: Option<&'a [String]>,
+    mail_dmarc_pass: Option<bool>,
 }
 
-/// Writes deliveries into the ledger, over what an earlier try left there, and keeps the bytes that must be kept.
-pub(crate) async fn record_deliveries<'a>(
-    connection: &mut PgConnection,
-    deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
-) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    let mut kept = Vec::new();
-    for (delivery, documents) in deliveries {
-        rows.push(NewDeliveryRow {
+impl<'a> NewDeliveryRow<'a> {
+    fn new(delivery: &'a Delivery, documents: &'a [OutcomeRow], progress: Progress) -> Self {
+        let mail = delivery.authenticity.as_ref();
+        Self {
             delivery_id: delivery.delivery_id,
             received_at: delivery.received_at,
             size_bytes: delivery.size_bytes,
             origin: &delivery.origin,
             outcome: Outcome::of_all(documents).as_str(),
             name: delivery.name.as_deref(),
-            sha256: crate::report_row::hex_bytea(&delivery.sha256),
+            sha256: delivery.sha256.map(|sha256| hex_bytea(&sha256)),
             documents,
-        });
-        if delivery.size_bytes <= KEEP_RAW_BYTES_MAX && documents.iter().any(OutcomeRow::keeps_raw)
-        {
+            is_complete: progress == Progress::Complete,
+            mail_from_domain: mail.and_then(|mail| mail.from_domain.as_deref()),
+            mail_dkim_domains: mail.map(|mail| mail.dkim_domains.as_slice()),
+            mail_dmarc_pass: mail.and_then(|mail| mail.dmarc_pass),
+        }
+    }
+}
+
+/// How far a delivery is dealt with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Up to a large report that is stored on its own; more may follow.
+    Partial,
+    /// To its end.
+    Complete,
+}
+
+/// Writes deliveries into the ledger, over what an earlier try left there, and keeps the bytes that must be kept.
+pub(crate) async fn record_deliveries<'a>(
+    connection: &mut PgConnection,
+    deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
+    progress: Progress,
+) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    let mut kept = Vec::new();
+    for (delivery, documents) in deliveries {
+        rows.push(NewDeliveryRow::new(delivery, documents, progress));
+        let is_at_hand = delivery.sha256.is_some() && delivery.size_bytes <= KEEP_RAW_BYTES_MAX;
+        if is_at_hand && documents.iter().any(OutcomeRow::keeps_raw) {
             kept.push(delivery);
         }
     }
     sqlx::query!(
         r#"
-        insert into deliveries (delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents)
-        select delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents
+        insert into deliveries (
+            delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents, is_complete,
+            mail_from_domain, mail_dkim_domains, mail_dmarc_pass
+        )
+        select
+            delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents, is_complete,
+            mail_from_domain, mail_dkim_domains, mail_dmarc_pass
         from jsonb_populate_recordset(null::deliveries, $1)
         on conflict (delivery_id) do update
-        set outcome = excluded.outcome, documents = excluded.documents
+        set
+            outcome = excluded.outcome,
+            documents = excluded.documents,
+            is_complete = excluded.is_complete
         "#,
         Json(rows) as _
     )
@@ -157,16 +196,19 @@ impl Store {
             r#"
             select
                 d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
+                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
                 d.documents as "documents: Json<Vec<OutcomeRow>>",
                 exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
             from deliveries d
             where ($1::text is null or d.outcome = $1)
                 and ($2::uuid is null or d.delivery_id < $2)
+                and ($3::boolean is null or d.mail_dmarc_pass = $3)
             order by d.delivery_id desc
-            limit $3
+            limit $4
             "#,
             filter.outcome.map(Outcome::as_str),
             filter.before,
+            filter.mail_dmarc_pass,
             limit
         )
         .fetch_all(&self.pool)
@@ -181,6 +223,7 @@ impl Store {
             r#"
             select
                 d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
+                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
                 d.documents as "documents: Json<Vec<OutcomeRow>>",
                 exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
             from deliveries d
@@ -198,7 +241,9 @@ impl Store {
     pub async fn raw(&self, delivery_id: Uuid) -> Result<Option<RawDelivery>, Error> {
         let row = sqlx::query!(
             r#"
-            select d.delivery_id, d.received_at, d.origin, d.name, d.sha256, q.raw
+            select
+                d.delivery_id, d.received_at, d.origin, d.name, d.sha256, q.raw,
+                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass
             from deliveries d
             join quarantine q on q.delivery_id = d.delivery_id
             where d.delivery_id = $1
@@ -211,14 +256,15 @@ impl Store {
             return Ok(None);
         };
         let raw = Bytes::from(row.raw);
-        let sha256 = row
-            .sha256
-            .try_into()
-            .map_err(|sha256: Vec<u8>| Error::Corrupt {
-                table: "deliveries",
-                column: "sha256",
-                detail: format!("{} bytes", sha256.len()),
-            })?;
+        let sha256 =
+            row.sha256
+                .map(<[u8; 32]>::try_from)
+                .transpose()
+                .map_err(|sha256: Vec<u8>| Error::Corrupt {
+                    table: "deliveries",
+                    column: "sha256",
+                    detail: format!("{} bytes", sha256.len()),
+                })?;
         Ok(Some(RawDelivery {
             delivery: Delivery {
                 delivery_id: row.delivery_id,
@@ -228,6 +274,11 @@ impl Store {
                 size_bytes: raw.len() as u64,
                 sha256,
                 body: Body::Memory(raw.clone()),
+                authenticity: authenticity(
+                    row.mail_from_domain,
+                    row.mail_dkim_domains,
+                    row.mail_dmarc_pass,
+                ),
             },
             raw,
         }))
@@ -240,6 +291,45 @@ impl Store {
             .await?;
         Ok(done.rows_affected() > 0)
     }
+
+    /// Those of the deliveries that are dealt with, and their outcomes.
+    pub async fn settled(&self, delivery_ids: &[Uuid]) -> Result<HashMap<Uuid, Outcome>, Error> {
+        let rows = sqlx::query!(
+            r#"
+            select delivery_id, outcome
+            from deliveries
+            where delivery_id = any($1)
+                and is_complete
+            "#,
+            delivery_ids
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| Ok((row.delivery_id, outcome(&row.outcome)?)))
+            .collect()
+    }
+}
+
+fn outcome(word: &str) -> Result<Outcome, Error> {
+    Outcome::from_word(word).ok_or_else(|| Error::Corrupt {
+        table: "deliveries",
+        column: "outcome",
+        detail: format!("{word:?}"),
+    })
+}
+
+/// Mail that was checked has a list of domains, be it empty.
+fn authenticity(
+    from_domain: Option<String>,
+    dkim_domains: Option<Vec<String>>,
+    dmarc_pass: Option<bool>,
+) -> Option<Authenticity> {
+    Some(Authenticity {
+        from_domain,
+        dkim_domains: dkim_domains?,
+        dmarc_pass,
+    })
 }
 
 /// A row of the ledger as it is read.
@@ -250,30 +340,33 @@ struct LedgerRow {
     origin: String,
     outcome: String,
     name: Option<String>,
-    sha256: Vec<u8>,
+    sha256: Option<Vec<u8>>,
     documents: Json<Vec<OutcomeRow>>,
     raw_kept: bool,
+    mail_from_domain: Option<String>,
+    mail_dkim_domains: Option<Vec<String>>,
+    mail_dmarc_pass: Option<bool>,
 }
 
 impl TryFrom<LedgerRow> for DeliveryRow {
     type Error = Error;
 
     fn try_from(row: LedgerRow) -> Result<Self, Error> {
-        let outcome = Outcome::from_word(&row.outcome).ok_or_else(|| Error::Corrupt {
-            table: "deliveries",
-            column: "outcome",
-            detail: format!("{:?}", row.outcome),
-        })?;
         Ok(Self {
             delivery_id: row.delivery_id,
             received_at: row.received_at,
             size_bytes: row.size_bytes,
             origin: row.origin,
-            outcome,
+            outcome: outcome(&row.outcome)?,
             name: row.name,
             sha256: row.sha256,
             documents: row.documents.0,
             raw_kept: row.raw_kept,
+            authenticity: authenticity(
+                row.mail_from_domain,
+                row.mail_dkim_domains,
+                row.mail_dmarc_pass,
+            ),
         })
     }
 }

@@ -15,6 +15,7 @@ mod few;
 mod identity;
 mod json;
 mod ledger;
+mod mailbox;
 mod maintain;
 mod partitions;
 mod private;
@@ -25,10 +26,11 @@ mod store;
 mod stream;
 mod writer;
 
-pub use delivery::{Delivery, Outcome, OutcomeRow, Pending, Submission};
+pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
 pub use error::Error;
 pub use identity::{day_of, report_uid};
 pub use ledger::{DeliveryFilter, DeliveryRow, KEEP_RAW_BYTES_MAX, RawDelivery};
+pub use mailbox::{Mailbox, MailboxPosition, MailboxState};
 pub use maintain::{Mismatch, Prune};
 pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
 pub use query::{

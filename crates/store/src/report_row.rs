@@ -50,11 +50,17 @@ pub(crate) struct NewReportRow<'a> {
     generator: Option<&'a str>,
     errors: &'a [String],
     warnings: &'a [Warning],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail_from_domain: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail_dkim_domains: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail_dmarc_pass: Option<bool>,
 }
 
 impl<'a> NewReportRow<'a> {
     /// The row of a report that was read to its end.
-    pub(crate) fn complete(delivery: &Delivery, domain_id: i64, summary: &'a Summary) -> Self {
+    pub(crate) fn complete(delivery: &'a Delivery, domain_id: i64, summary: &'a Summary) -> Self {
         Self {
             day_count: day_count(&summary.header, summary.record_count),
             record_count: summary.record_count,
@@ -68,9 +74,10 @@ impl<'a> NewReportRow<'a> {
     }
 
     /// The row of a report of which only the header was read: its totals are still to come.
-    pub(crate) fn begun(delivery: &Delivery, domain_id: i64, header: &'a Header) -> Self {
+    pub(crate) fn begun(delivery: &'a Delivery, domain_id: i64, header: &'a Header) -> Self {
         let metadata = &header.report_metadata;
         let policy = &header.policy_published;
+        let mail = delivery.authenticity.as_ref();
         Self {
             domain_id,
             report_uid: report_uid(header),
@@ -104,6 +111,9 @@ impl<'a> NewReportRow<'a> {
             generator: metadata.generator.as_deref(),
             errors: &metadata.error,
             warnings: &[],
+            mail_from_domain: mail.and_then(|mail| mail.from_domain.as_deref()),
+            mail_dkim_domains: mail.map(|mail| mail.dkim_domains.as_slice()),
+            mail_dmarc_pass: mail.and_then(|mail| mail.dmarc_pass),
         }
     }
 }
@@ -122,13 +132,15 @@ pub(crate) async fn insert_reports(
             domain_id, report_uid, delivery_id, received_at, org_name, report_id, begin_at, end_at, day, day_count,
             record_count, skipped_count, message_count, dmarc_pass_count, content_sha256, domain_as_reported,
             p, sp, np, adkim, aspf, pct, fo, testing, discovery_method, version, xml_namespace,
-            email, extra_contact_info, generator, errors, warnings
+            email, extra_contact_info, generator, errors, warnings,
+            mail_from_domain, mail_dkim_domains, mail_dmarc_pass
         )
         select
             domain_id, report_uid, delivery_id, received_at, org_name, report_id, begin_at, end_at, day, day_count,
             record_count, skipped_count, message_count, dmarc_pass_count, content_sha256, domain_as_reported,
             p, sp, np, adkim, aspf, pct, fo, testing, discovery_method, version, xml_namespace,
-            email, extra_contact_info, generator, errors, warnings
+            email, extra_contact_info, generator, errors, warnings,
+            mail_from_domain, mail_dkim_domains, mail_dmarc_pass
         from jsonb_populate_recordset(null::reports, $1)
         on conflict (domain_id, report_uid) do nothing
         returning report_uid

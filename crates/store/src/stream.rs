@@ -9,7 +9,7 @@ use crate::{
     copy::{ReportKey, copy_records},
     delivery::OutcomeRow,
     domains,
-    ledger::record_deliveries,
+    ledger::{Progress, record_deliveries},
     report_row::{NewReportRow, StoredReport, insert_reports, stored_reports},
 };
 
@@ -97,7 +97,12 @@ impl ReportStream<'_> {
         let row = OutcomeRow::of_report(path, outcome, summary);
         let mut all = documents.to_vec();
         all.push(row.clone());
-        record_deliveries(&mut self.transaction, [(self.delivery, &all)].into_iter()).await?;
+        record_deliveries(
+            &mut self.transaction,
+            [(self.delivery, &all)].into_iter(),
+            Progress::Partial,
+        )
+        .await?;
         self.transaction.commit().await?;
         Ok(row)
     }

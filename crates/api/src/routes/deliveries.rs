@@ -64,7 +64,7 @@ pub(super) struct Delivery {
     size_bytes: i64,
     /// Of its bytes as delivered.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
-    sha256: String,
+    sha256: Option<String>,
     /// The most serious outcome of its documents.
     outcome: Outcome,
     /// Whether its bytes are kept, so that it can be downloaded and tried again.
@@ -80,7 +80,7 @@ impl From<DeliveryRow> for Delivery {
             origin: row.origin,
             name: row.name,
             size_bytes: row.size_bytes,
-            sha256: super::hex(&row.sha256),
+            sha256: row.sha256.as_deref().map(super::hex),
             outcome: row.outcome.into(),
             raw_kept: row.raw_kept,
             documents: row.documents.into_iter().map(Document::from).collect(),
@@ -101,6 +101,7 @@ pub(super) async fn list(
 ) -> Result<Json<DeliveryList>, Error> {
     let filter = DeliveryFilter {
         outcome: query.outcome.map(store::Outcome::from),
+        mail_dmarc_pass: None,
         before: cursor::decode(query.cursor.as_deref())?,
     };
     let mut rows = state
@@ -235,6 +236,7 @@ pub(super) async fn retry(
         name: raw.name,
         received_at: raw.received_at,
         body: raw.body,
+        authenticity: raw.authenticity,
     };
     uploads::retry(&state, permits, delivery).await
 }

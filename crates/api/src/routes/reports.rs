@@ -239,6 +239,7 @@ pub(super) async fn list(
     let filter = ReportFilter {
         domain_id,
         org_name: query.org_name,
+        mail_dmarc_pass: None,
         from: query.from,
         to: query.to,
         after: after.map(|Key { day, report_uid }| (day, report_uid)),

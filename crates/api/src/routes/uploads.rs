@@ -203,6 +203,7 @@ fn delivery(state: &State, name: Option<String>, body: report::Body) -> Delivery
         name,
         received_at: (state.clock)(),
         body,
+        authenticity: None,
     }
 }
 

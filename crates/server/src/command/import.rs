@@ -41,7 +41,11 @@ pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<Exit> {
         _ = stop.send(true);
     });
     let imported = ingest::import(
-        &Intake::new(database.store.clone(), config.limits.clone()),
+        &Intake::new(
+            database.store.clone(),
+            config.limits.clone(),
+            config.domains.clone(),
+        ),
         Import {
             paths: args.paths,
             received_at: clock::now(),

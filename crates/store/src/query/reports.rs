@@ -45,6 +45,9 @@ pub struct ReportRow {
     pub dmarc_pass_count: i64,
     pub received_at: OffsetDateTime,
     pub delivery_id: Uuid,
+    pub mail_from_domain: Option<String>,
+    pub mail_dkim_domains: Option<Vec<String>>,
+    pub mail_dmarc_pass: Option<bool>,
 }
 
 /// Which reports to list: those of the latest days first.
@@ -54,6 +57,8 @@ pub struct ReportFilter {
     pub domain_id: Option<i64>,
     /// Only of this reporter.
     pub org_name: Option<String>,
+    /// Only those whose mail was, or was not, shown to come from where it says.
+    pub mail_dmarc_pass: Option<bool>,
     /// Only from this day on.
     pub from: Option<Date>,
     /// Only up to this day.
@@ -98,7 +103,8 @@ impl Store {
                 p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
                 p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
                 p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
-                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id
+                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id,
+                p.mail_from_domain, p.mail_dkim_domains, p.mail_dmarc_pass
             from reports p
             join domains d on d.domain_id = p.domain_id
             where ($1::bigint is null or p.domain_id = $1)
@@ -106,8 +112,9 @@ impl Store {
                 and ($3::date is null or p.day >= $3)
                 and ($4::date is null or p.day <= $4)
                 and ($5::date is null or (p.day, p.report_uid) < ($5, $6))
+                and ($7::boolean is null or p.mail_dmarc_pass = $7)
             order by p.day desc, p.report_uid desc
-            limit $7
+            limit $8
             "#,
             filter.domain_id,
             filter.org_name,
@@ -115,6 +122,7 @@ impl Store {
             filter.to,
             filter.after.map(|(day, _)| day),
             filter.after.map(|(_, report_uid)| report_uid),
+            filter.mail_dmarc_pass,
             limit
         )
         .fetch_all(&self.pool)
@@ -130,7 +138,8 @@ impl Store {
                 p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
                 p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
                 p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
-                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id
+                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id,
+                p.mail_from_domain, p.mail_dkim_domains, p.mail_dmarc_pass
             from reports p
             join domains d on d.domain_id = p.domain_id
             where p.report_uid = $1

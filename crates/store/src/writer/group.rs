@@ -16,7 +16,7 @@ use crate::{
     domains::{self, Domains},
     few::{FEW_RECORDS, insert_few},
     identity::{day_of, report_uid},
-    ledger::record_deliveries,
+    ledger::{Progress, record_deliveries},
     partitions::Partitions,
     report_row::{NewReportRow, insert_reports, stored_reports},
     stream::fill_source_days,
@@ -62,6 +62,7 @@ pub(super) async fn write_group(
             .iter()
             .map(|submission| &submission.delivery)
             .zip(&outcomes),
+        Progress::Complete,
     )
     .await?;
     transaction.commit().await?;

@@ -1,0 +1,50 @@
+//! Whose reports are stored.
+
+use serde::{Deserialize, Serialize};
+
+/// Policy domains whose reports are stored, their subdomains included; none means all.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct AllowedDomains(Vec<String>);
+
+impl AllowedDomains {
+    /// Whether reports for a policy domain, in lower case, are stored.
+    pub(crate) fn allows(&self, policy_domain: &str) -> bool {
+        self.0.is_empty()
+            || self.0.iter().any(|allowed| {
+                policy_domain
+                    .strip_suffix(allowed.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            })
+    }
+}
+
+impl From<Vec<String>> for AllowedDomains {
+    fn from(domains: Vec<String>) -> Self {
+        let plain = |domain: String| domain.trim().trim_matches('.').to_ascii_lowercase();
+        Self(domains.into_iter().map(plain).collect())
+    }
+}
+
+impl From<AllowedDomains> for Vec<String> {
+    fn from(domains: AllowedDomains) -> Self {
+        domains.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subdomains_are_included_and_lookalikes_are_not() {
+        let domains = AllowedDomains::from(vec![" Example.COM.".into(), "example.org".into()]);
+        for allowed in ["example.com", "mail.example.com", "a.b.example.org"] {
+            assert!(domains.allows(allowed), "{allowed}");
+        }
+        for other in ["badexample.com", "example.net", "com", ""] {
+            assert!(!domains.allows(other), "{other}");
+        }
+        assert!(AllowedDomains::default().allows("anything.example"));
+    }
+}

@@ -1,0 +1,69 @@
+//! Deliveries that are rejected for what they are, before anybody looks for reports in them.
+
+use store::{Outcome, OutcomeRow, Pending, Submission};
+
+use crate::{
+    Accepted, Delivery, Error, Intake,
+    read::{measure, printable},
+};
+
+/// Why a delivery is not looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Nothing shows that it comes from where it says, and that is asked for.
+    NotAuthentic,
+    /// It has more bytes than a message may have; they were not fetched.
+    TooLarge {
+        /// Its size.
+        size_bytes: u64,
+    },
+}
+
+/// Records a delivery as rejected, and keeps its bytes if they are at hand.
+pub(crate) async fn refuse(
+    intake: &Intake,
+    delivery: Delivery,
+    refusal: Refusal,
+) -> Result<Accepted, Error> {
+    let (code, detail) = match refusal {
+        Refusal::NotAuthentic => (
+            "not_authentic",
+            "no DKIM signature aligned with the From domain could be verified".to_owned(),
+        ),
+        Refusal::TooLarge { size_bytes } => (
+            "too_large",
+            format!(
+                "a message of {size_bytes} bytes, more than limits.message_bytes = {}; it was not fetched",
+                intake.limits.message_bytes
+            ),
+        ),
+    };
+    let row = OutcomeRow::without_report(String::new(), Outcome::Rejected, code, Some(detail));
+    let (size_bytes, sha256) = match refusal {
+        Refusal::NotAuthentic => {
+            let (size_bytes, sha256) = measure(&delivery.body)?;
+            (size_bytes, Some(sha256))
+        }
+        Refusal::TooLarge { size_bytes } => (size_bytes, None),
+    };
+    let delivery_id = delivery.delivery_id;
+    let submission = Submission {
+        delivery: store::Delivery {
+            delivery_id,
+            origin: delivery.origin,
+            name: delivery.name.map(printable),
+            received_at: delivery.received_at,
+            size_bytes,
+            sha256,
+            body: delivery.body,
+            authenticity: delivery.authenticity,
+        },
+        documents: vec![Pending::Settled(row)],
+    };
+    let room = intake.store.reserve(0).await?;
+    let documents = intake.store.submit(submission, room).await?;
+    Ok(Accepted {
+        delivery_id,
+        documents,
+    })
+}
