@@ -5,11 +5,13 @@
 
 mod accept;
 pub mod authenticity;
+mod delivery_id;
 pub mod directory;
 mod domains;
 mod files;
 mod import;
 pub mod lmtp;
+mod mail;
 pub mod mailbox;
 mod mbox;
 mod mistake;

@@ -3,13 +3,19 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
-use ingest::Intake;
+use ingest::{
+    Intake,
+    authenticity::Verifier,
+    mailbox::{Mailbox, Process},
+};
 use store::{Prune, Store};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use uuid::Uuid;
 
 use crate::{Config, clock, config::Quarantine, database::Database};
 
@@ -28,7 +34,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         config.limits.clone(),
         config.domains.clone(),
     );
-    let mut state = api::State::new(intake, clock::now, config.http.clone());
+    let mut state = api::State::new(intake.clone(), clock::now, config.http.clone());
     state.loopback_only = is_loopback(address.ip());
 
     let tasks = TaskTracker::new();
@@ -37,6 +43,21 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         config.quarantine,
         shutdown.clone(),
     ));
+    let process = Process {
+        process_id: Uuid::now_v7(),
+        label: format!("{}:{}", host_name(), std::process::id()),
+    };
+    for (name, mailbox) in config.mailboxes {
+        let mailbox = Mailbox {
+            name,
+            config: mailbox,
+            intake: intake.clone(),
+            verifier: Verifier,
+            process: process.clone(),
+            clock: clock::now,
+        };
+        tasks.spawn(mailbox.run(shutdown.clone()));
+    }
     tracing::info!(%address, "listening");
     let served = api::serve(listener, state, shutdown.clone());
     let result = tokio::select! {
@@ -103,6 +124,14 @@ async fn prune(store: &Store, quarantine: &Quarantine) {
             tracing::warn!(%error, "the quarantine could not be pruned; it is tried again in an hour")
         }
     }
+}
+
+/// The name of this machine, for people.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Whether only programs on this machine can reach an address.
