@@ -110,8 +110,8 @@ async fn the_list_shows_each_mailbox_and_what_went_wrong() {
 
     process.says("fine", MailboxState::Waiting).await;
     process.progress("fine", 3, 0).await;
-    let advice = "the server refused the user or the password: check both";
-    process.fails("broken", "credentials_refused", advice).await;
+    let advice = "the server refuses the credentials of dmarc@example.org; correct user and password";
+    process.fails("broken", "credentials", advice).await;
 
     assert_json_snapshot!("mailboxes", steady(service.get("/api/v1/mailboxes").await));
 }

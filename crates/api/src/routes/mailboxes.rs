@@ -70,10 +70,10 @@ pub(super) enum MailboxState {
 #[derive(Serialize, ToSchema)]
 pub(super) struct LastError {
     /// Stable reason.
-    #[schema(example = "credentials_refused")]
+    #[schema(example = "credentials")]
     code: String,
     /// What happened, and what to do about it.
-    #[schema(example = "the server refused the user or the password: check both")]
+    #[schema(example = "the server refuses the credentials of dmarc@example.org; correct user and password")]
     detail: String,
     #[serde(with = "time::serde::rfc3339::option")]
     at: Option<OffsetDateTime>,
