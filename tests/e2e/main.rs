@@ -10,6 +10,7 @@ mod bodies;
 mod command;
 mod concurrency;
 mod corpus;
+mod documents;
 mod domains;
 mod down;
 mod generated;

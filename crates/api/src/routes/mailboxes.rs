@@ -73,7 +73,9 @@ pub(super) struct LastError {
     #[schema(example = "credentials")]
     code: String,
     /// What happened, and what to do about it.
-    #[schema(example = "the server refuses the credentials of dmarc@example.org; correct user and password")]
+    #[schema(
+        example = "the server refuses the credentials of dmarc@example.org; correct user and password"
+    )]
     detail: String,
     #[serde(with = "time::serde::rfc3339::option")]
     at: Option<OffsetDateTime>,
