@@ -32,6 +32,9 @@ pub(crate) use mailbox::Mailbox;
 /// The password that every new mailbox has.
 pub(crate) const PASSWORD: &str = "correct horse";
 
+/// How long a start may take.
+const START: Duration = Duration::from_secs(30);
+
 /// How long sessions may take to end when the server stops.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -42,7 +45,7 @@ pub(crate) struct Options {
     pub(crate) identity: Identity,
     /// Capabilities that it does not offer, such as `MOVE`.
     pub(crate) without: &'static [&'static str],
-    /// Where it asks about access tokens; empty: XOAUTH2 and OAUTHBEARER know nobody.
+    /// Where it asks about access tokens; empty: it offers neither XOAUTH2 nor OAUTHBEARER.
     pub(crate) introspection_url: String,
     /// How many mails fit into a user's folders together. Dovecot asks when a mail is copied, not when it is moved.
     pub(crate) mails_max: Option<u32>,
@@ -221,12 +224,16 @@ impl Dovecot {
     }
 
     async fn becomes_ready(&mut self) {
-        eventually("Dovecot greets", async || {
+        let start = Instant::now();
+        while !greets(self.imap_port).await {
             let ended = self.master.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "Dovecot has ended: {}", self.log());
-            greets(self.imap_port).await
-        })
-        .await;
+            assert!(
+                ended.is_none() && start.elapsed() < START,
+                "Dovecot does not start: {}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn is_gone(&self) {

@@ -33,7 +33,7 @@ default_internal_group = GROUP
 first_valid_uid = 1
 first_valid_gid = 1
 ssl = yes
-auth_mechanisms = plain login xoauth2 oauthbearer
+auth_mechanisms = plain login
 auth_failure_delay = 0
 auth_verbose = yes
 mail_max_userip_connections = 0
@@ -82,6 +82,7 @@ userdb {
 ";
 
 const V2_3_OAUTH2: &str = "
+auth_mechanisms = plain login xoauth2 oauthbearer
 passdb {
   driver = oauth2
   mechanisms = xoauth2 oauthbearer
@@ -112,6 +113,7 @@ userdb static {
 ";
 
 const V2_4_OAUTH2: &str = "
+auth_mechanisms = plain login xoauth2 oauthbearer
 oauth2 {
   introspection_mode = post
   introspection_url = INTROSPECTION

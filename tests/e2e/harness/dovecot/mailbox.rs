@@ -14,7 +14,10 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{Dovecot, PASSWORD, installation::Installation};
+use super::{
+    Dovecot, PASSWORD,
+    installation::{Installation, Version},
+};
 use crate::harness::{
     eventually,
     mail::{Mail, flags_in},
@@ -63,7 +66,7 @@ impl Mailbox {
         self.write_password(password);
         // Dovecot looks for a new file once in a second.
         eventually("the password is good", async || {
-            let test = self.run(&["auth", "test", &self.user, password]).await;
+            let test = self.ask(&["auth", "test", &self.user, password]).await;
             test.status.success()
         })
         .await;
@@ -90,7 +93,7 @@ impl Mailbox {
     pub(crate) async fn folder(&self, name: &str) -> Vec<Mail> {
         let fields = "uid flags hdr.message-id hdr.subject";
         let output = self
-            .run(&["-f", "json", "fetch", fields, "mailbox", name, "all"])
+            .run(&["fetch"], &[fields, "mailbox", name, "all"])
             .await;
         if output.status.code() == Some(NO_SUCH_FOLDER) {
             return Vec::new();
@@ -108,11 +111,10 @@ impl Mailbox {
 
     /// The names of all folders, sorted.
     pub(crate) async fn folders(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .doveadm(&["mailbox", "list"])
-            .await
-            .lines()
-            .map(str::to_owned)
+        let output = self.doveadm(&["mailbox", "list"], &[]).await;
+        let mut names: Vec<String> = json(&output)
+            .iter()
+            .map(|folder| folder["mailbox"].as_str().unwrap().to_owned())
             .collect();
         names.sort();
         names
@@ -121,7 +123,7 @@ impl Mailbox {
     pub(crate) async fn status(&self, folder: &str) -> Status {
         let fields = "messages uidvalidity uidnext";
         let output = self
-            .doveadm(&["-f", "json", "mailbox", "status", fields, folder])
+            .doveadm(&["mailbox", "status"], &[fields, folder])
             .await;
         let number = |field: &str| json(&output)[0][field].as_str().unwrap().parse().unwrap();
         Status {
@@ -132,34 +134,34 @@ impl Mailbox {
     }
 
     pub(crate) async fn create_folder(&self, name: &str) {
-        self.doveadm(&["mailbox", "create", name]).await;
+        self.doveadm(&["mailbox", "create"], &[name]).await;
     }
 
     pub(crate) async fn delete_folder(&self, name: &str) {
-        self.doveadm(&["mailbox", "delete", name]).await;
+        self.doveadm(&["mailbox", "delete"], &[name]).await;
     }
 
     pub(crate) async fn rename_folder(&self, from: &str, to: &str) {
-        self.doveadm(&["mailbox", "rename", from, to]).await;
+        self.doveadm(&["mailbox", "rename"], &[from, to]).await;
     }
 
     /// As after a restored backup: the same mails, and the UIDs known so far mean nothing.
     pub(crate) async fn change_uid_validity(&self, folder: &str) {
         let new = (self.status(folder).await.uid_validity + 1).to_string();
-        self.doveadm(&["mailbox", "update", "--uid-validity", &new, folder])
+        self.doveadm(&["mailbox", "update"], &["--uid-validity", &new, folder])
             .await;
     }
 
     /// Another client deletes a mail.
     pub(crate) async fn expunge(&self, folder: &str, uid: u32) {
-        self.doveadm(&["expunge", "mailbox", folder, "uid", &uid.to_string()])
+        self.doveadm(&["expunge"], &["mailbox", folder, "uid", &uid.to_string()])
             .await;
     }
 
     /// Another client sets flags or keywords, with spaces between them.
     pub(crate) async fn add_flags(&self, folder: &str, uid: u32, flags: &str) {
         let uid = uid.to_string();
-        self.doveadm(&["flags", "add", flags, "mailbox", folder, "uid", &uid])
+        self.doveadm(&["flags", "add"], &[flags, "mailbox", folder, "uid", &uid])
             .await;
     }
 
@@ -173,13 +175,13 @@ impl Mailbox {
 
     /// How many connections are logged in as this user. The server has to be running.
     pub(crate) async fn session_count(&self) -> usize {
-        let sessions = self.doveadm(&["who", "-1", &self.user]).await;
+        let sessions = succeeded(self.ask(&["who", "-1", &self.user]).await);
         sessions.lines().skip(1).count()
     }
 
     /// Ends them, as the server does with sessions that it does not like.
     pub(crate) async fn disconnect(&self) {
-        self.doveadm(&["kick", &self.user]).await;
+        succeeded(self.ask(&["kick", &self.user]).await);
     }
 
     fn write_password(&self, password: &str) {
@@ -232,22 +234,39 @@ impl Mailbox {
         }
     }
 
-    async fn doveadm(&self, arguments: &[&str]) -> String {
-        succeeded(self.run(arguments).await)
+    async fn doveadm(&self, command: &[&str], arguments: &[&str]) -> String {
+        succeeded(self.run(command, arguments).await)
     }
 
-    /// Without `-u`, it works on the folders of the user in its environment and needs no server.
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.installation.doveadm);
-        self.installation.become_its_user(&mut command);
-        command
+    /// Works on the folders of the user in its environment: that needs no server.
+    async fn run(&self, command: &[&str], arguments: &[&str]) -> Output {
+        let lookup: &[&str] = match self.installation.version {
+            Version::V2_3 => &[],
+            Version::V2_4 => &["--no-userdb-lookup"],
+        };
+        let mut doveadm = self.to_run();
+        doveadm.args(["-f", "json"]);
+        doveadm.args(command).args(lookup).args(arguments);
+        doveadm.output().await.unwrap()
+    }
+
+    /// Asks the server, which has to be running.
+    async fn ask(&self, arguments: &[&str]) -> Output {
+        self.to_run().args(arguments).output().await.unwrap()
+    }
+
+    fn to_run(&self) -> Command {
+        let mut doveadm = Command::new(&self.installation.doveadm);
+        self.installation.become_its_user(&mut doveadm);
+        doveadm
             .env("USER", &self.user)
             .env("HOME", self.home())
             .arg("-c")
             .arg(self.server.join("dovecot.conf"))
-            .args(arguments)
+            // It would wait for a server that is paused.
+            .args(["-o", "stats_writer_socket_path="])
             .kill_on_drop(true);
-        command.output().await.unwrap()
+        doveadm
     }
 }
 
