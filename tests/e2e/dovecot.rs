@@ -175,6 +175,20 @@ async fn paused_server_says_nothing_until_it_goes_on() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_of_a_server_that_is_dropped() {
+    let dovecot = Dovecot::start().await;
+    let mailbox = dovecot.mailbox("dmarc").await;
+    let mut imap = logged_in(&dovecot, &mailbox).await;
+    let (port, file) = (dovecot.imap_port, dovecot.certificates.ca_file.clone());
+    assert!(file.exists());
+    dovecot.pause();
+    drop(dovecot);
+    assert!(!file.exists());
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    assert_eq!(imap.hear("nothing").await, "");
+}
+
+#[tokio::test]
 async fn folders_change_behind_a_clients_back() {
     let dovecot = Dovecot::start().await;
     let mailbox = dovecot.mailbox("dmarc").await;

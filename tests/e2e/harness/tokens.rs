@@ -1,5 +1,5 @@
-//! A token endpoint as mail providers have it (RFC 6749), and the introspection (RFC 7662) by which Dovecot asks whether
-//! a token is good.
+//! A token endpoint as mail providers have it (RFC 6749), and the introspection by which Dovecot asks whether a token
+//! is good (RFC 7662).
 
 use std::{
     collections::HashMap,

@@ -51,13 +51,15 @@ pub(super) fn carry_out(
         "STORE" => store(state, selected, &uids, &arguments[1..], answer).to_owned(),
         "EXPUNGE" if state.offers("UIDPLUS") => expunge(state, selected, Some(&uids)).to_owned(),
         "COPY" => match copy(state, selected, &uids, folder) {
-            Ok(code) => format!("OK {code} copied"),
+            Ok(code) => format!("OK {code}copied"),
             Err(refusal) => refusal.to_owned(),
         },
         "MOVE" if state.offers("MOVE") && selected.read_only => READ_ONLY.to_owned(),
         "MOVE" if state.offers("MOVE") => match copy(state, selected, &uids, folder) {
             Ok(code) => {
-                answer.line(&format!("* OK {code} moved"));
+                if !code.is_empty() {
+                    answer.line(&format!("* OK {code}moved"));
+                }
                 for uid in &uids {
                     state.folders.expunge(&selected.name, *uid);
                 }
@@ -216,7 +218,7 @@ fn expunge(state: &mut State, selected: &Selected, uids: Option<&[u32]>) -> &'st
     "OK expunged"
 }
 
-/// Gives the response code of RFC 4315, or the refusal.
+/// Gives the response code of RFC 4315 and a space, nothing if there is none to give, or the refusal.
 fn copy(
     state: &mut State,
     selected: &Selected,
@@ -244,7 +246,7 @@ fn copy(
         return Ok(String::new());
     }
     Ok(format!(
-        "[COPYUID {} {} {}]",
+        "[COPYUID {} {} {}] ",
         folder.uid_validity,
         old.join(","),
         new.join(",")

@@ -205,7 +205,7 @@ impl Session<'_> {
     }
 }
 
-/// The text before `{12}` or `{12+}` at the end of a line, the number, and whether the client waits to be told to go on.
+/// The text before `{12}` or `{12+}` at the end of a line, the number, and whether the client waits for an answer.
 fn literal_at_end(line: &str) -> Option<(&str, usize, bool)> {
     let (start, number) = line.strip_suffix('}')?.rsplit_once('{')?;
     match number.strip_suffix('+') {
