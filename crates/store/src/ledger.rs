@@ -138,7 +138,10 @@ pub(crate) async fn record_deliveries<'a>(
         set
             outcome = excluded.outcome,
             documents = excluded.documents,
-            is_complete = excluded.is_complete
+            is_complete = excluded.is_complete,
+            mail_from_domain = excluded.mail_from_domain,
+            mail_dkim_domains = excluded.mail_dkim_domains,
+            mail_dmarc_pass = excluded.mail_dmarc_pass
         "#,
         Json(rows) as _
     )
