@@ -2,6 +2,8 @@
 
 mod cluster;
 mod database;
+mod dkim_key;
+mod dns;
 mod http;
 mod program;
 mod service;
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
+pub(crate) use dkim_key::DkimKey;
+pub(crate) use dns::{Dns, Fault as DnsFault};
 pub(crate) use http::{Response, raw_exchange};
 pub(crate) use program::{Ended, Program, Running, Serving};
 pub(crate) use service::{Service, query};
