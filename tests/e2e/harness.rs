@@ -3,6 +3,8 @@
 mod certificates;
 mod cluster;
 mod database;
+mod dkim_key;
+mod dns;
 mod dovecot;
 mod http;
 mod imap;
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) use certificates::Identity;
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
+pub(crate) use dkim_key::DkimKey;
+pub(crate) use dns::{Dns, Fault as DnsFault};
 pub(crate) use dovecot::{Dovecot, Mailbox, Options as DovecotOptions, PASSWORD};
 pub(crate) use http::{Response, form_post, raw_exchange};
 pub(crate) use imap::{Imap, tls_connector};

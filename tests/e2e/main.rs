@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod answers;
+mod authenticity;
 mod bodies;
 mod command;
 mod concurrency;

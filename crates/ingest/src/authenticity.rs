@@ -1,10 +1,21 @@
 //! Whether a mail comes from where it says.
 
+mod dkim;
+mod domain;
+mod head;
+mod resolver;
+mod results;
+mod results_field;
+mod verifier;
+
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Mistake;
+
+pub(crate) use verifier::Verdict;
+pub use verifier::{Error, Verifier};
 
 /// Where names are looked up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,6 +37,11 @@ impl Default for DnsConfig {
 }
 
 impl DnsConfig {
+    /// Finds what cannot work.
+    pub fn check_all(&self) -> Result<(), Mistake> {
+        Mistake::if_zero("timeout_secs", self.timeout_secs)
+    }
+
     /// How long a resolver may take for an answer.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_secs)
@@ -69,6 +85,3 @@ pub enum Method {
     /// Nothing: it is not checked.
     Off,
 }
-
-#[derive(Clone, Debug)]
-pub struct Verifier;

@@ -51,7 +51,7 @@ pub struct Process {
 }
 
 /// A mailbox to work on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Mailbox {
     /// Its name in the configuration.
     pub name: String,

@@ -169,6 +169,8 @@ impl Config {
         }
         let checked = self.lmtp.check_all();
         checked.map_err(|mistake| anyhow!("config: lmtp.{mistake}"))?;
+        let checked = self.dns.check_all();
+        checked.map_err(|mistake| anyhow!("config: dns.{mistake}"))?;
         Ok(self)
     }
 }

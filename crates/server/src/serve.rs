@@ -43,6 +43,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         config.quarantine,
         shutdown.clone(),
     ));
+    let verifier = Verifier::new(&config.dns)?;
     let process = Process {
         process_id: Uuid::now_v7(),
         label: format!("{}:{}", host_name(), std::process::id()),
@@ -52,7 +53,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             name,
             config: mailbox,
             intake: intake.clone(),
-            verifier: Verifier,
+            verifier: verifier.clone(),
             process: process.clone(),
             clock: clock::now,
         };

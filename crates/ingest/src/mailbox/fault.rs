@@ -105,15 +105,27 @@ pub(crate) enum Fault {
     Protocol,
     /// The database.
     #[error("nothing can be stored: {0}; nothing was acknowledged, it is tried again")]
-    Store(#[from] crate::Error),
+    Store(crate::Error),
     /// The name servers do not answer, and mail must be checked.
-    #[error("mail cannot be checked: {0}; nothing was acknowledged, it is tried again")]
-    Authenticity(String),
+    #[error(
+        "mail must be authentic (require_authentic) and the name servers do not tell whether it is; nothing was acknowledged, \
+         it is tried again; check dns.servers"
+    )]
+    Unverified,
 }
 
 impl From<store::Error> for Fault {
     fn from(error: store::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<crate::Error> for Fault {
+    fn from(error: crate::Error) -> Self {
+        match error {
+            crate::Error::Unverified => Self::Unverified,
+            error @ (crate::Error::Store(_) | crate::Error::Read(_)) => Self::Store(error),
+        }
     }
 }
 
@@ -154,7 +166,7 @@ impl Fault {
             Self::Stalled => "stalled",
             Self::Protocol => "protocol",
             Self::Store(_) => "database",
-            Self::Authenticity(_) => "authenticity",
+            Self::Unverified => "unverified",
         }
     }
 
@@ -203,12 +215,10 @@ pub(crate) struct Refusal {
     /// The response code (RFC 5530), if any.
     code: Option<String>,
     text: String,
-    /// The server did not understand it.
-    pub(crate) is_bad: bool,
 }
 
 impl Refusal {
-    pub(crate) fn new(command: &str, status: &Status, outcome: &Outcome<'_>) -> Self {
+    pub(crate) fn new(command: &str, outcome: &Outcome<'_>) -> Self {
         let words = if command.starts_with("UID ") { 2 } else { 1 };
         let text = outcome.information.as_deref().unwrap_or_default();
         let code = match &outcome.code {
@@ -220,7 +230,6 @@ impl Refusal {
             command: command.split(' ').take(words).collect::<Vec<_>>().join(" "),
             code,
             text: one_line(text),
-            is_bad: *status == Status::Bad,
         }
     }
 

@@ -25,8 +25,8 @@ use super::{
 use crate::{
     Delivery,
     delivery_id::delivery_id,
-    mail::{accept_mail, refuse_mail},
-    refuse::Refusal,
+    mail::{accept_mail, name_of},
+    refuse::{Refusal, refuse},
 };
 
 /// Mails whose sizes are asked for at a time.
@@ -391,7 +391,7 @@ impl Session<'_> {
             let refusal = Refusal::TooLarge {
                 size_bytes: mail.size_bytes.max(body.len() as u64),
             };
-            refuse_mail(&mailbox.intake, self.delivery(mail, Bytes::new()), refusal).await?
+            refuse(&mailbox.intake, self.delivery(mail, Bytes::new()), refusal).await?
         } else {
             let check = self.config.check();
             let delivery = self.delivery(mail, body);
@@ -405,17 +405,19 @@ impl Session<'_> {
             size_bytes: mail.size_bytes,
         };
         let delivery = self.delivery(mail, Bytes::new());
-        let refused = refuse_mail(&self.mailbox.intake, delivery, refusal).await?;
+        let refused = refuse(&self.mailbox.intake, delivery, refusal).await?;
         Ok((mail.uid, refused.outcome()))
     }
 
     fn delivery(&self, mail: Mail, body: Bytes) -> Delivery {
+        let body = Body::Memory(body);
         Delivery {
             delivery_id: mail.delivery_id,
             origin: format!("imap:{}", self.mailbox.name),
-            name: Some(format!("{};UID={}", self.config.folder, mail.uid)),
+            name: name_of(&body)
+                .or_else(|| Some(format!("{};UID={}", self.config.folder, mail.uid))),
             received_at: (self.mailbox.clock)(),
-            body: Body::Memory(body),
+            body,
             authenticity: None,
         }
     }
