@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use report::Body;
 use store::{MailboxPosition, MailboxState, Outcome};
 use time::{OffsetDateTime, macros::format_description};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -75,6 +75,7 @@ pub(super) async fn serve(
     mailbox: &Mailbox,
     config: &Config,
     memory: &mut Memory,
+    held: &watch::Receiver<Instant>,
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
     mailbox.set_state(MailboxState::Connecting).await?;
@@ -96,6 +97,7 @@ pub(super) async fn serve(
         mailbox,
         config,
         memory,
+        held,
         imap,
         selected,
         trouble: None,
@@ -126,9 +128,11 @@ pub(super) fn criteria(config: &Config, selected: &Selected) -> &'static str {
 }
 
 pub(super) struct Session<'a> {
-    mailbox: &'a Mailbox,
+    pub(super) mailbox: &'a Mailbox,
     pub(super) config: &'a Config,
     memory: &'a mut Memory,
+    /// Until when the mailbox is ours.
+    pub(super) held: &'a watch::Receiver<Instant>,
     pub(super) imap: Imap,
     pub(super) selected: Selected,
     /// The first thing that went wrong without being in the way of other mail.
@@ -138,10 +142,10 @@ pub(super) struct Session<'a> {
 
 /// A mail, before its body is fetched.
 #[derive(Clone, Copy)]
-struct Mail {
-    uid: u32,
+pub(super) struct Mail {
+    pub(super) uid: u32,
     size_bytes: u64,
-    delivery_id: Uuid,
+    pub(super) delivery_id: Uuid,
 }
 
 impl Session<'_> {
@@ -272,11 +276,11 @@ impl Session<'_> {
         let mails = self.sizes(uids).await?;
         let ids: Vec<Uuid> = mails.iter().map(|mail| mail.delivery_id).collect();
         let settled = self.mailbox.intake.store.settled(&ids).await?;
-        let mut outcomes = Vec::new();
+        let (mut again, mut outcomes) = (Vec::new(), Vec::new());
         let mut wanted = Vec::new();
         for mail in mails {
             match settled.get(&mail.delivery_id) {
-                Some(outcome) => outcomes.push((mail.uid, *outcome)),
+                Some(outcome) => again.push((mail, *outcome)),
                 None if mail.size_bytes > self.size_max() => {
                     outcomes.push(self.refuse_large(mail).await?);
                 }
@@ -284,6 +288,7 @@ impl Session<'_> {
                 None => wanted.push(mail),
             }
         }
+        self.acknowledge_again(&again).await?;
         for group in self.groups(&wanted) {
             outcomes.extend(self.take(group).await?);
         }
@@ -527,7 +532,7 @@ fn internal_date(text: &str) -> OffsetDateTime {
     OffsetDateTime::parse(text.trim(), format).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn uid_of(answer: &Response<'_>) -> Option<u32> {
+pub(super) fn uid_of(answer: &Response<'_>) -> Option<u32> {
     let Response::Fetch(_, attributes) = answer else {
         return None;
     };
