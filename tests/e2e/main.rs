@@ -24,6 +24,7 @@ mod ledger;
 mod lists;
 mod mail_senders;
 mod mailbox;
+mod mailbox_senders;
 mod mailboxes_api;
 mod maintenance;
 mod memory;
