@@ -16,6 +16,7 @@ mod mistake;
 mod read;
 mod refuse;
 mod secret;
+mod spool;
 
 pub use accept::{Accepted, Delivery, Error, Intake, accept};
 pub use domains::AllowedDomains;
@@ -23,3 +24,4 @@ pub use files::{Found, find};
 pub use import::{Import, Imported, Notice, import};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use spool::Spool;
