@@ -18,6 +18,7 @@ mod import_command;
 mod killed;
 mod ledger;
 mod lists;
+mod lmtp;
 mod maintenance;
 mod memory;
 mod periods;

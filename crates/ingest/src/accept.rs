@@ -55,6 +55,9 @@ pub enum Error {
     /// The delivery's own bytes cannot be read.
     #[error("reading the delivery: {0}")]
     Read(#[from] io::Error),
+    /// Mail must be shown to come from where it says, and whether it does could not be found out.
+    #[error("it could not be found out where the mail comes from")]
+    Unverified,
 }
 
 /// What taking deliveries needs. Cheap to clone.

@@ -173,7 +173,7 @@ pub async fn import(
                         accepted: &accepted,
                     });
                 }
-                Err(error @ Error::Read(_)) => {
+                Err(error @ (Error::Read(_) | Error::Unverified)) => {
                     imported.unreadable += 1;
                     notice(Notice::Unreadable {
                         name: &name,
@@ -226,7 +226,7 @@ async fn try_again(
     loop {
         match &error {
             Error::Store(store) if store.is_passing() => notice(Notice::Waiting { error: &error }),
-            Error::Store(_) | Error::Read(_) => return Err(error),
+            Error::Store(_) | Error::Read(_) | Error::Unverified => return Err(error),
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);

@@ -10,6 +10,7 @@ mod domains;
 mod files;
 mod import;
 pub mod lmtp;
+mod mail;
 pub mod mailbox;
 mod mbox;
 mod mistake;

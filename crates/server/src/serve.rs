@@ -1,15 +1,16 @@
 //! `ruad serve`: the API and what goes on in the background, from start to stop.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
-use ingest::Intake;
+use ingest::{Intake, lmtp};
 use store::{Prune, Store};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::{Id, JoinSet},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, clock, config::Quarantine, database::Database};
 
@@ -22,37 +23,106 @@ const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
 /// date. A task that fails takes the program down with it: a restart is always safe.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("the address listened on")?;
+    let lmtp = listen_for_mail(&config.lmtp).await?;
     let database = Database::open(&config).await?;
     let intake = Intake::new(
         database.store.clone(),
         config.limits.clone(),
         config.domains.clone(),
     );
-    let mut state = api::State::new(intake, clock::now, config.http.clone());
+    let mut state = api::State::new(intake.clone(), clock::now, config.http.clone());
     state.loopback_only = is_loopback(address.ip());
 
-    let tasks = TaskTracker::new();
-    let background = tasks.spawn(background(
-        database.store.clone(),
-        config.quarantine,
-        shutdown.clone(),
-    ));
-    tracing::info!(%address, "listening");
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn(
+        "housekeeping",
+        background(
+            database.store.clone(),
+            config.quarantine.clone(),
+            shutdown.clone(),
+        ),
+    );
     let served = api::serve(listener, state, shutdown.clone());
-    let result = tokio::select! {
-        () = served => Ok(()),
-        ended = background => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(anyhow!(error).context("the background task")),
-        },
-    };
-    shutdown.cancel();
-    tasks.close();
-    tasks.wait().await;
+    tasks.spawn("the API", async {
+        served.await;
+        Ok(())
+    });
+    spawn_ways_in(&mut tasks, config, lmtp, &intake);
+    tracing::info!(%address, "listening");
+    let result = tasks.end().await;
     database.close().await;
     tracing::info!("stopped");
     result
+}
+
+/// Listens before anything is begun: an address that cannot be used is a mistake in the configuration.
+async fn listen_for_mail(config: &lmtp::Config) -> Result<Option<lmtp::Listener>> {
+    if config.listen.is_empty() {
+        return Ok(None);
+    }
+    let listener = lmtp::Listener::bind(config).await;
+    let listener = listener.with_context(|| format!("listening on lmtp.listen, {}", config.listen));
+    listener.map(Some)
+}
+
+/// Begins to take reports in, in every way that is configured besides the API.
+fn spawn_ways_in(tasks: &mut Tasks, config: Config, lmtp: Option<lmtp::Listener>, intake: &Intake) {
+    let shutdown = tasks.shutdown.clone();
+    if let Some(listener) = lmtp {
+        tracing::info!(lmtp.address = listener.address(), "listening for mail");
+        let served = lmtp::serve(
+            listener,
+            config.lmtp,
+            intake.clone(),
+            clock::now,
+            shutdown.clone(),
+        );
+        tasks.spawn("LMTP", async {
+            served.await;
+            Ok(())
+        });
+    }
+}
+
+/// Everything that runs until the shutdown. When one of them ends, whatever the reason, all do.
+struct Tasks {
+    running: JoinSet<Result<()>>,
+    names: HashMap<Id, String>,
+    shutdown: CancellationToken,
+}
+
+impl Tasks {
+    fn new(shutdown: CancellationToken) -> Self {
+        Self {
+            running: JoinSet::new(),
+            names: HashMap::new(),
+            shutdown,
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: impl Into<String>,
+        task: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        let id = self.running.spawn(task).id();
+        self.names.insert(id, name.into());
+    }
+
+    /// Waits until all have ended and returns the first failure.
+    async fn end(mut self) -> Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.running.join_next_with_id().await {
+            self.shutdown.cancel();
+            let (id, ended) = match ended {
+                Ok((id, ended)) => (id, ended),
+                Err(error) => (error.id(), Err(anyhow!(error))),
+            };
+            let name = self.names.remove(&id).unwrap_or_default();
+            result = result.and(ended.context(name));
+        }
+        result
+    }
 }
 
 /// Brings the schema up to date as soon as the database is there, then keeps house until shutdown.
