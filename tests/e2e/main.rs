@@ -10,6 +10,7 @@ mod bodies;
 mod command;
 mod concurrency;
 mod corpus;
+mod directory;
 mod down;
 mod generated;
 mod harness;

@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod authenticity;
+mod delivery_id;
 pub mod directory;
 mod domains;
 mod files;

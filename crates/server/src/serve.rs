@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
-use ingest::{Intake, lmtp};
+use ingest::{Intake, directory, lmtp};
 use store::{Prune, Store};
 use tokio::{
     net::TcpListener,
@@ -79,6 +79,20 @@ fn spawn_ways_in(tasks: &mut Tasks, config: Config, lmtp: Option<lmtp::Listener>
         );
         tasks.spawn("LMTP", async {
             served.await;
+            Ok(())
+        });
+    }
+    for (name, directory) in config.directories {
+        let what = format!("the directory {name}");
+        let watched = directory::watch(
+            name,
+            directory,
+            intake.clone(),
+            clock::now,
+            shutdown.clone(),
+        );
+        tasks.spawn(what, async {
+            watched.await;
             Ok(())
         });
     }
