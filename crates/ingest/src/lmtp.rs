@@ -133,7 +133,7 @@ pub async fn serve(
                 }
             };
             let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                turn_away(&stream);
+                turn_away(stream);
                 continue;
             };
             let session = Session::new(stream, Arc::clone(&rules));

@@ -165,7 +165,7 @@ async fn what_was_acknowledged_survives_kills() {
     };
     let senders = join_all((0..6).map(|_| sender()));
     let (_, (kills, serving)) = tokio::join!(senders, chaos);
-    assert!(kills > 3, "{kills}");
+    assert!(kills > 2, "{kills}");
     serving.process.signal(rustix::process::Signal::TERM);
     assert_eq!(serving.process.end().await.code, Some(0));
     assert!(!socket.exists(), "the socket is removed at the end");

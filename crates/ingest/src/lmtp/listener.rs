@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
-    io,
+    io::{self, Write as _},
     net::SocketAddr,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -94,11 +94,12 @@ impl Listener {
 }
 
 /// Tells one connection too many to come back; whoever cannot even be told sees it closed.
-pub(super) fn turn_away(stream: &Stream) {
+pub(super) fn turn_away(stream: Stream) {
     let answer = b"421 4.3.2 too many connections, try again later\r\n";
+    // Past tokio, which does not know yet that there is room for an answer.
     _ = match stream {
-        Either::Left(tcp) => tcp.try_write(answer),
-        Either::Right(unix) => unix.try_write(answer),
+        Either::Left(tcp) => tcp.into_std().and_then(|mut tcp| tcp.write(answer)),
+        Either::Right(unix) => unix.into_std().and_then(|mut unix| unix.write(answer)),
     };
 }
 
