@@ -48,6 +48,10 @@ comment on column deliveries.mail_dkim_domains is 'Domains whose DKIM signature 
 comment on column deliveries.mail_dmarc_pass is
     'Whether one of them is aligned with the From domain (RFC 7489 section 3.1.1); null when it was not or could not be checked.';
 comment on column deliveries.origin is 'imap:<mailbox>, lmtp, http or file.';
+-- One way in may be quiet among millions of deliveries by another: without this, a page of it reads them all.
+create index deliveries_by_origin on deliveries (origin, delivery_id);
+-- Mail that fails is rare and is what one looks for; mail that passes is found on any page of the ledger.
+create index deliveries_not_authentic on deliveries (delivery_id) where not mail_dmarc_pass;
 
 alter table reports
     add column mail_from_domain text,
@@ -56,3 +60,4 @@ alter table reports
 comment on column reports.mail_from_domain is 'As in deliveries, of the delivery that brought the report.';
 comment on column reports.mail_dkim_domains is 'As in deliveries, of the delivery that brought the report.';
 comment on column reports.mail_dmarc_pass is 'As in deliveries, of the delivery that brought the report.';
+create index reports_not_authentic on reports (day, report_uid) where not mail_dmarc_pass;

@@ -106,6 +106,7 @@ async fn openapi_describes_every_route() {
         ("/api/v1/deliveries/{delivery_id}", "delete"),
         ("/api/v1/deliveries/{delivery_id}/raw", "get"),
         ("/api/v1/deliveries/{delivery_id}/retry", "post"),
+        ("/api/v1/mailboxes", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
         ("/metrics", "get"),

@@ -1,18 +1,30 @@
 //! What tests speak with: databases, the service, the program.
 
+mod certificates;
 mod cluster;
 mod database;
+mod dovecot;
 mod http;
+mod imap;
+mod mail;
 mod program;
+mod scripted;
 mod service;
+mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use certificates::Identity;
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
-pub(crate) use http::{Response, raw_exchange};
+pub(crate) use dovecot::{Dovecot, Mailbox, Options as DovecotOptions, PASSWORD};
+pub(crate) use http::{Response, form_post, raw_exchange};
+pub(crate) use imap::{Imap, tls_connector};
+pub(crate) use mail::Mail;
 pub(crate) use program::{Ended, Program, Running, Serving};
+pub(crate) use scripted::{Fault, Folders, Scripted};
 pub(crate) use service::{Service, query};
+pub(crate) use tokens::{Failure, Tokens};
 
 /// How long to wait for what must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);

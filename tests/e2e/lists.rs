@@ -255,6 +255,8 @@ async fn wrong_questions_are_refused_by_name() {
             "unknown_delivery",
         ),
         ("/api/v1/deliveries?outcome=lost", 422, "bad_query"),
+        ("/api/v1/deliveries?mail_dmarc_pass=yes", 422, "bad_query"),
+        ("/api/v1/reports?mail_dmarc_pass=1", 422, "bad_query"),
         ("/api/v1/nothing", 404, "unknown_route"),
     ] {
         assert_eq!(

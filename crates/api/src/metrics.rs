@@ -12,6 +12,8 @@ use axum::{
     response::Response,
 };
 
+use store::Mailbox;
+
 use crate::State;
 
 /// What was counted since the start.
@@ -48,7 +50,7 @@ impl Metrics {
     }
 
     /// The text for Prometheus.
-    pub(crate) fn text(&self, uploads_in_progress: usize) -> String {
+    pub(crate) fn text(&self, uploads_in_progress: usize, mailboxes: &[Mailbox]) -> String {
         let counts = self.counts();
         let mut text = String::new();
         describe(
@@ -113,6 +115,7 @@ impl Metrics {
             let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
             sample(&mut text, "ruad_http_requests_total", &labels, count);
         }
+        write_mailboxes(&mut text, mailboxes);
         text
     }
 
@@ -137,11 +140,41 @@ pub(crate) async fn count_requests(
     response
 }
 
+/// What the database says of mailboxes: the same from each process that shares it.
+fn write_mailboxes(text: &mut String, mailboxes: &[Mailbox]) {
+    let mut gauge = |name: &str, help: &str, value: fn(&Mailbox) -> Option<u64>| {
+        describe(text, name, "gauge", help);
+        for mailbox in mailboxes {
+            if let Some(value) = value(mailbox) {
+                sample(text, name, &[("mailbox", &mailbox.name)], value);
+            }
+        }
+    };
+    gauge(
+        "ruad_mailbox_up",
+        "Whether a process works on the mailbox without trouble.",
+        |mailbox| {
+            let in_order = ["connecting", "working", "waiting"].contains(&mailbox.state.as_str());
+            Some(u64::from(mailbox.is_held && in_order))
+        },
+    );
+    gauge(
+        "ruad_mailbox_backlog",
+        "Mails that waited in the mailbox when it was last looked at.",
+        |mailbox| u64::try_from(mailbox.backlog?).ok(),
+    );
+    gauge(
+        "ruad_mailbox_last_poll_timestamp_seconds",
+        "When the mailbox was last looked at.",
+        |mailbox| u64::try_from(mailbox.last_poll_at?.unix_timestamp()).ok(),
+    );
+}
+
 fn describe(text: &mut String, name: &str, kind: &str, help: &str) {
     _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// Label values are words and routes of ours, so nothing in them needs escaping.
+/// Label values are words and routes of ours and names of mailboxes, which are a-z, 0-9, - and _, so nothing in them needs escaping.
 fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
     text.push_str(name);
     if !labels.is_empty() {
@@ -164,7 +197,7 @@ mod tests {
         metrics.count_upload("stored");
         metrics.count_upload("stored");
         metrics.count_request("/api/v1/sources/{ip}".into(), 422);
-        let text = metrics.text(3);
+        let text = metrics.text(3, &[]);
         for line in [
             "ruad_uploads_total{outcome=\"stored\"} 2\n",
             "ruad_uploads_in_progress 3\n",

@@ -3,6 +3,8 @@
 mod deliveries;
 mod docs;
 mod domains;
+mod mail;
+mod mailboxes;
 mod outcome;
 mod policy;
 mod probes;
@@ -39,6 +41,7 @@ use crate::{Error, State, error::Problem, guard, metrics};
         (name = "Sources", description = "What an address sends"),
         (name = "Reports", description = "Reports and their records, as they came"),
         (name = "Deliveries", description = "What was handed over, what became of it, and what is kept of it"),
+        (name = "Mailboxes", description = "Where mail is taken from, and how that goes"),
         (name = "Operation", description = "Probes, metrics and this document")
     )
 )]
@@ -58,6 +61,7 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(deliveries::get, deliveries::discard))
         .routes(routes!(deliveries::raw))
         .routes(routes!(deliveries::retry))
+        .routes(routes!(mailboxes::list))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))

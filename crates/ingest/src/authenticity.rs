@@ -69,3 +69,6 @@ pub enum Method {
     /// Nothing: it is not checked.
     Off,
 }
+
+#[derive(Clone, Debug)]
+pub struct Verifier;

@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Intake, Mistake,
-    authenticity::{Check, Method},
+    authenticity::{Check, Method, Verifier},
 };
 use listener::{Place, turn_away};
 use recipients::Recipients;
@@ -108,12 +108,14 @@ pub async fn serve(
     listener: Listener,
     config: Config,
     intake: Intake,
+    verifier: Verifier,
     clock: fn() -> OffsetDateTime,
     shutdown: CancellationToken,
 ) {
     let rules = Arc::new(Rules {
         intake,
         clock,
+        verifier,
         check: config.check(),
         recipients: Recipients::new(&config.recipients),
         timeout: Duration::from_secs(config.timeout_secs),

@@ -7,7 +7,7 @@ use store::Authenticity;
 
 use crate::{
     Accepted, Delivery, Error, Intake, accept,
-    authenticity::Check,
+    authenticity::{Check, Verifier},
     refuse::{Refusal, refuse},
 };
 
@@ -20,11 +20,12 @@ const NAME_CHARS_MAX: usize = 200;
 /// Finds out where a mail comes from and takes it in, or rejects it where that is asked for and it cannot show it.
 pub(crate) async fn accept_mail(
     intake: &Intake,
+    verifier: &Verifier,
     check: &Check,
     delivery: Delivery,
 ) -> Result<Accepted, Error> {
     let delivery = Delivery {
-        authenticity: verify(check, &delivery.body).await,
+        authenticity: verify(verifier, check, &delivery.body).await,
         ..delivery
     };
     if check.require_authentic {
@@ -38,8 +39,17 @@ pub(crate) async fn accept_mail(
     accept(intake, delivery).await
 }
 
+/// Rejects a mail for what is known of it without looking into it.
+pub(crate) async fn refuse_mail(
+    intake: &Intake,
+    delivery: Delivery,
+    refusal: Refusal,
+) -> Result<Accepted, Error> {
+    refuse(intake, delivery, refusal).await
+}
+
 /// What the mail shows of where it comes from; `None` if it is not checked.
-async fn verify(_check: &Check, _body: &Body) -> Option<Authenticity> {
+async fn verify(_verifier: &Verifier, _check: &Check, _body: &Body) -> Option<Authenticity> {
     None
 }
 

@@ -1,5 +1,246 @@
 //! Mailboxes: mail is taken out of them by IMAP and acknowledged after the commit.
+//!
+//! [`Mailbox::run`] works on one mailbox for as long as the program runs: it takes the lease that keeps other processes
+//! away, serves session after session (`session.rs`), and says in the database how it goes. Whatever goes wrong is a
+//! [`fault`](Fault) with a code and an advice; it is tried again after a pause.
 
+mod acknowledge;
+mod backoff;
 mod config;
+mod connect;
+mod fault;
+mod imap;
+mod probe;
+mod session;
+mod tls;
+mod token;
+
+use std::time::Duration;
+
+use store::{MailboxPosition, MailboxState};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{Intake, authenticity::Verifier};
+
+use self::{
+    backoff::Backoff,
+    fault::{Fault, Pause},
+    session::{Memory, serve},
+    token::TokenSource,
+};
 
 pub use config::{After, Auth, Config, Security};
+pub use probe::{Step, probe};
+
+/// How long a session may take to end when the program is to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a database that is away is asked again.
+const DATABASE_RETRY: Duration = Duration::from_secs(1);
+
+/// One process among those that share the mailboxes.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Different for each run of the program.
+    pub process_id: Uuid,
+    /// For people: host and process id.
+    pub label: String,
+}
+
+/// A mailbox to work on.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How to get at it.
+    pub config: Config,
+    /// Where mail goes.
+    pub intake: Intake,
+    /// What checks it.
+    pub verifier: Verifier,
+    /// Who works on it.
+    pub process: Process,
+    /// What tells the time.
+    pub clock: fn() -> OffsetDateTime,
+}
+
+impl Mailbox {
+    /// Works on the mailbox until `stop`. Another process that holds it is waited for.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut is_waiting = false;
+        while !stop.is_cancelled() {
+            let mut retry = self.config.lease() / 3;
+            let leased = stop.run_until_cancelled(self.lease()).await;
+            match leased {
+                None => return,
+                Some(Ok(true)) => {
+                    is_waiting = false;
+                    self.hold(&stop).await;
+                }
+                Some(Ok(false)) => {
+                    if !is_waiting {
+                        tracing::info!(mailbox = self.name, "another process works on the mailbox");
+                        is_waiting = true;
+                    }
+                }
+                Some(Err(error)) => {
+                    retry = retry.min(DATABASE_RETRY);
+                    if !is_waiting {
+                        tracing::warn!(mailbox = self.name, %error, "the mailbox waits for the database");
+                        is_waiting = true;
+                    }
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(retry)).await;
+        }
+    }
+
+    async fn lease(&self) -> Result<bool, store::Error> {
+        let Process { process_id, label } = &self.process;
+        let lease = self.config.lease();
+        let store = &self.intake.store;
+        store
+            .lease_mailbox(&self.name, *process_id, label, lease)
+            .await
+    }
+
+    /// Works for as long as the lease is held.
+    async fn hold(&self, stop: &CancellationToken) {
+        let begun = Instant::now();
+        tokio::select! {
+            () = self.work(stop) => {}
+            () = self.keep_lease(begun) => {
+                tracing::warn!(mailbox = self.name, "the lease of the mailbox is lost; it is asked for again");
+            }
+            () = async {
+                stop.cancelled().await;
+                tokio::time::sleep(STOP_PATIENCE).await;
+            } => {}
+        }
+        if stop.is_cancelled() {
+            let store = &self.intake.store;
+            let releasing = store.release_mailbox(&self.name, self.process.process_id);
+            // Without it the lease runs out by itself.
+            _ = tokio::time::timeout(STOP_PATIENCE, releasing).await;
+        }
+    }
+
+    /// Renews the lease, and returns when it is no longer ours.
+    async fn keep_lease(&self, begun: Instant) {
+        let lease = self.config.lease();
+        let mut until = begun + lease;
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            let asked = Instant::now();
+            match tokio::time::timeout_at(until, self.lease()).await {
+                Ok(Ok(true)) => until = asked + lease,
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(_)) if Instant::now() >= until => return,
+                Ok(Err(_)) => {}
+            }
+        }
+    }
+
+    /// Serves session after session.
+    async fn work(&self, stop: &CancellationToken) {
+        let mut memory = Memory::default();
+        let mut backoff = Backoff::default();
+        let mut last_code = None;
+        while !stop.is_cancelled() {
+            let config = self.config.with_secrets_of_now();
+            let fault = match self.session(&config, &mut memory, stop).await {
+                Ok(()) => {
+                    // The token grew old, or it is time to stop.
+                    backoff = Backoff::default();
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            if memory.did_work {
+                backoff = Backoff::default();
+                last_code = None;
+            }
+            if fault.is_disconnect() {
+                memory.blame();
+            }
+            let code = fault.code();
+            if last_code.replace(code) == Some(code) {
+                tracing::debug!(mailbox = self.name, code, "{fault}");
+            } else {
+                tracing::warn!(mailbox = self.name, code, "{fault}");
+            }
+            self.tell(&fault).await;
+            let pause = backoff.next(fault.pause(), &self.config);
+            let pausing = self.pause(pause, &config, &fault);
+            stop.run_until_cancelled(pausing).await;
+        }
+    }
+
+    async fn session(
+        &self,
+        config: &Config,
+        memory: &mut Memory,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
+        if memory.tokens.is_none() {
+            let kept = self.intake.store.refresh_token(&self.name).await?;
+            memory.tokens = Some(TokenSource::new(config, kept));
+        }
+        memory.did_work = false;
+        serve(self, config, memory, stop).await
+    }
+
+    /// Says what is wrong where it can be seen. If the database is what is wrong, the log has it.
+    async fn tell(&self, fault: &Fault) {
+        let (name, process_id) = (&self.name, self.process.process_id);
+        let (code, text) = (fault.code(), fault.to_string());
+        let state = match fault.pause() {
+            Pause::None => MailboxState::Connecting,
+            Pause::Short | Pause::Credentials => MailboxState::Failed,
+        };
+        let store = &self.intake.store;
+        let telling = store.set_mailbox_error(name, process_id, state, code, &text);
+        if let Err(error) = telling.await {
+            tracing::debug!(mailbox = name, %error, "the state of the mailbox could not be stored");
+        }
+    }
+
+    /// Waits. After refused credentials, new ones in a file end the wait.
+    async fn pause(&self, pause: Duration, used: &Config, fault: &Fault) {
+        const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
+            if fault.pause() == Pause::Credentials
+                && !self.config.with_secrets_of_now().has_same_secrets(used)
+            {
+                return;
+            }
+        }
+    }
+
+    async fn set_state(&self, state: MailboxState) -> Result<(), store::Error> {
+        let store = &self.intake.store;
+        store
+            .set_mailbox_state(&self.name, self.process.process_id, state)
+            .await
+    }
+
+    async fn set_progress(&self, taken: usize, waiting: usize) -> Result<(), store::Error> {
+        let (name, process_id) = (&self.name, self.process.process_id);
+        let store = &self.intake.store;
+        store
+            .set_mailbox_progress(name, process_id, taken as u64, waiting as u64)
+            .await
+    }
+
+    async fn set_position(&self, position: MailboxPosition) -> Result<(), store::Error> {
+        let store = &self.intake.store;
+        store
+            .set_mailbox_position(&self.name, self.process.process_id, position)
+            .await
+    }
+}

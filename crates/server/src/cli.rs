@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve everything: API and background work.
+    /// Serve everything: API, mailboxes and background work.
     Serve(ServeArgs),
     /// Import files, folders, mbox files, maildirs; '-' is standard input.
     Import(ImportArgs),
@@ -39,6 +39,9 @@ enum Command {
     Show(ShowArgs),
     /// Who sends mail in the name of a domain.
     Sources(SourcesArgs),
+    /// Look into a mailbox.
+    #[command(subcommand)]
+    Mailbox(MailboxCommand),
     /// Check that all totals reconcile.
     Verify,
     /// Make the rollup anew from the records.
@@ -51,6 +54,15 @@ enum Command {
     Openapi,
     /// Ask a running ruad whether it is ready; for probes.
     Healthcheck(ListenArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum MailboxCommand {
+    /// Connect and log in, say what the server can do and how many mails wait; changes nothing.
+    Test {
+        /// Its name in the configuration.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +210,9 @@ fn execute(command: Command, config: Config) -> Result<Exit> {
             Command::Import(args) => command::import(&config, args).await,
             Command::Show(args) => command::show(&config, &args),
             Command::Sources(args) => command::sources(&config, args).await,
+            Command::Mailbox(MailboxCommand::Test { name }) => {
+                command::mailbox::test(&config, &name).await
+            }
             Command::Verify => command::verify(&config).await,
             Command::Rebuild => command::rebuild(&config).await,
             Command::Migrate => command::migrate(&config).await,

@@ -2,6 +2,7 @@
 
 mod healthcheck;
 mod import;
+pub(crate) mod mailbox;
 mod maintain;
 mod show;
 mod sources;

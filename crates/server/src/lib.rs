@@ -15,5 +15,5 @@ mod serve;
 
 pub use cli::main;
 pub use config::Config;
-pub use ingest::Secret;
+pub use ingest::{Secret, mailbox};
 pub use serve::run;

@@ -3,7 +3,12 @@
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
-use ingest::{Intake, directory, lmtp};
+use ingest::{
+    Intake,
+    authenticity::Verifier,
+    directory, lmtp,
+    mailbox::{Mailbox, Process},
+};
 use store::{Prune, Store};
 use tokio::{
     net::TcpListener,
@@ -11,6 +16,7 @@ use tokio::{
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{Config, clock, config::Quarantine, database::Database};
 
@@ -74,11 +80,32 @@ fn spawn_ways_in(tasks: &mut Tasks, config: Config, lmtp: Option<lmtp::Listener>
             listener,
             config.lmtp,
             intake.clone(),
+            Verifier,
             clock::now,
             shutdown.clone(),
         );
         tasks.spawn("LMTP", async {
             served.await;
+            Ok(())
+        });
+    }
+    let process = Process {
+        process_id: Uuid::now_v7(),
+        label: format!("{}:{}", host_name(), std::process::id()),
+    };
+    for (name, mailbox) in config.mailboxes {
+        let what = format!("the mailbox {name}");
+        let mailbox = Mailbox {
+            name,
+            config: mailbox,
+            intake: intake.clone(),
+            verifier: Verifier,
+            process: process.clone(),
+            clock: clock::now,
+        };
+        let worked_on = mailbox.run(shutdown.clone());
+        tasks.spawn(what, async {
+            worked_on.await;
             Ok(())
         });
     }
@@ -187,6 +214,14 @@ async fn prune(store: &Store, quarantine: &Quarantine) {
             tracing::warn!(%error, "the quarantine could not be pruned; it is tried again in an hour")
         }
     }
+}
+
+/// The name of this machine, for people.
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Whether only programs on this machine can reach an address.

@@ -46,6 +46,8 @@ pub struct DeliveryRow {
 pub struct DeliveryFilter {
     /// Only those with this outcome.
     pub outcome: Option<Outcome>,
+    /// Only those that came this way: `imap:<mailbox>`, `lmtp`, `http` or `file`.
+    pub origin: Option<String>,
     /// Only mail whose sender was, or was not, shown to be who it says.
     pub mail_dmarc_pass: Option<bool>,
     /// Only those received before this one.
@@ -136,7 +138,10 @@ pub(crate) async fn record_deliveries<'a>(
         set
             outcome = excluded.outcome,
             documents = excluded.documents,
-            is_complete = excluded.is_complete
+            is_complete = excluded.is_complete,
+            mail_from_domain = excluded.mail_from_domain,
+            mail_dkim_domains = excluded.mail_dkim_domains,
+            mail_dmarc_pass = excluded.mail_dmarc_pass
         "#,
         Json(rows) as _
     )
@@ -203,12 +208,14 @@ impl Store {
             where ($1::text is null or d.outcome = $1)
                 and ($2::uuid is null or d.delivery_id < $2)
                 and ($3::boolean is null or d.mail_dmarc_pass = $3)
+                and ($4::text is null or d.origin = $4)
             order by d.delivery_id desc
-            limit $4
+            limit $5
             "#,
             filter.outcome.map(Outcome::as_str),
             filter.before,
             filter.mail_dmarc_pass,
+            filter.origin,
             limit
         )
         .fetch_all(&self.pool)

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Request, client::conn::http1};
+use hyper::{HeaderMap, Request, Uri, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
@@ -77,6 +77,18 @@ pub(crate) async fn send(
         headers: head.headers,
         body,
     })
+}
+
+/// Sends a form to a URL of this machine.
+pub(crate) async fn form_post(url: &str, form: String) -> io::Result<Response> {
+    let uri: Uri = url.parse().unwrap();
+    let host = uri.authority().unwrap().as_str();
+    let request = Request::post(uri.path())
+        .header("host", host)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::new(form.into()))
+        .unwrap();
+    send(host.parse().unwrap(), request).await
 }
 
 /// Writes bytes as they are and returns what the server says until it closes the connection.

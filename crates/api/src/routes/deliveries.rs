@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
+    mail::Mail,
     outcome::{Document, Outcome},
     uploads::{self, Bytes, Upload},
 };
@@ -30,6 +31,11 @@ pub(super) struct ListQuery {
     /// Only those with this outcome.
     #[param(inline)]
     outcome: Option<Outcome>,
+    /// Only those that came this way: `imap:<mailbox>`, `lmtp`, `http` or `file`.
+    #[param(example = "imap:dmarc")]
+    origin: Option<String>,
+    /// Only mail that passes, or only mail that fails, a DMARC check of its own; what was not checked is neither.
+    mail_dmarc_pass: Option<bool>,
     /// Items at most.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
@@ -53,7 +59,7 @@ pub(super) struct Delivery {
     delivery_id: Uuid,
     #[serde(with = "time::serde::rfc3339")]
     received_at: OffsetDateTime,
-    /// `imap:<mailbox>`, `http` or `file`.
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
     #[schema(example = "http")]
     origin: String,
     /// File name or the like.
@@ -62,11 +68,13 @@ pub(super) struct Delivery {
     /// As delivered.
     #[schema(example = 1890)]
     size_bytes: i64,
-    /// Of its bytes as delivered.
+    /// Of its bytes as delivered; null for a mail that was too large to be fetched.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     sha256: Option<String>,
     /// The most serious outcome of its documents.
     outcome: Outcome,
+    /// Who sent it; null where it is no mail or was not checked.
+    mail: Option<Mail>,
     /// Whether its bytes are kept, so that it can be downloaded and tried again.
     raw_kept: bool,
     documents: Vec<Document>,
@@ -82,6 +90,7 @@ impl From<DeliveryRow> for Delivery {
             size_bytes: row.size_bytes,
             sha256: row.sha256.as_deref().map(super::hex),
             outcome: row.outcome.into(),
+            mail: row.authenticity.map(Mail::from),
             raw_kept: row.raw_kept,
             documents: row.documents.into_iter().map(Document::from).collect(),
         }
@@ -90,7 +99,8 @@ impl From<DeliveryRow> for Delivery {
 
 /// All deliveries
 ///
-/// Newest first. `outcome=rejected` lists what could not be stored, with reasons.
+/// Newest first. `outcome=rejected` lists what could not be stored, with reasons; `mail_dmarc_pass=false` lists mail that is
+/// not shown to come from where it says.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", operation_id = "list_deliveries", tag = "Deliveries", params(ListQuery),
     responses((status = 200, description = "Deliveries", body = DeliveryList), Problem)
@@ -101,7 +111,8 @@ pub(super) async fn list(
 ) -> Result<Json<DeliveryList>, Error> {
     let filter = DeliveryFilter {
         outcome: query.outcome.map(store::Outcome::from),
-        mail_dmarc_pass: None,
+        origin: query.origin,
+        mail_dmarc_pass: query.mail_dmarc_pass,
         before: cursor::decode(query.cursor.as_deref())?,
     };
     let mut rows = state
@@ -209,6 +220,9 @@ fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
 ///
 /// Takes the kept bytes in once more, under the same id, and answers like an upload. They are kept no longer when nothing
 /// of them is rejected, in conflict or skipped any more.
+///
+/// What was rejected as `not_authentic` is taken in: trying it again is the decision that it is wanted, so its sender is not
+/// checked again. Reports rejected as `domain_not_allowed` are stored if the configuration allows their domain by now.
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{delivery_id}/retry", operation_id = "retry_delivery", tag = "Deliveries",
     params(("delivery_id" = Uuid, Path, description = "The delivery")),

@@ -1,13 +1,19 @@
 //! Probes and metrics.
 
+use std::time::Duration;
+
 use axum::{
     Json, extract,
     http::{HeaderName, StatusCode, header},
 };
 use serde::Serialize;
+use store::{Mailbox, Store};
 use utoipa::ToSchema;
 
 use crate::{Error, State, error::Problem};
+
+/// How long metrics wait for the database: less than a scrape may take, which is ten seconds by default.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the service can do its work.
 #[derive(Serialize, ToSchema)]
@@ -57,6 +63,8 @@ pub(super) async fn readyz(
 }
 
 /// Metrics
+///
+/// Those of mailboxes are left out while the database is away.
 #[utoipa::path(
     get, path = "/metrics", tag = "Operation",
     responses(
@@ -72,5 +80,21 @@ pub(super) async fn metrics(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     );
-    Ok(([content_type], state.metrics.text(in_progress)))
+    let mailboxes = known_mailboxes(state.store()).await;
+    Ok(([content_type], state.metrics.text(in_progress, &mailboxes)))
+}
+
+/// The mailboxes, or none if the database does not tell in time: the other metrics must not wait for it.
+async fn known_mailboxes(store: &Store) -> Vec<Mailbox> {
+    match tokio::time::timeout(METRICS_TIMEOUT, store.mailboxes()).await {
+        Ok(Ok(mailboxes)) => mailboxes,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "metrics without mailboxes");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!("metrics without mailboxes: the database does not answer in time");
+            Vec::new()
+        }
+    }
 }

@@ -8,7 +8,7 @@ use time::{Date, OffsetDateTime};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{domains, policy::PolicyPublished};
+use super::{domains, mail::Mail, policy::PolicyPublished};
 use crate::{
     Error, State,
     cursor::{self, Limit},
@@ -25,6 +25,9 @@ pub(super) struct ListQuery {
     domain: Option<String>,
     /// Only of this reporter.
     org_name: Option<String>,
+    /// Only reports whose mail passes, or only those whose mail fails, a DMARC check of its own; what was not checked is
+    /// neither.
+    mail_dmarc_pass: Option<bool>,
     /// Only from this day on.
     #[serde(default, with = "day::option")]
     from: Option<Date>,
@@ -124,6 +127,8 @@ pub(super) struct Report {
     received_at: OffsetDateTime,
     /// The delivery that brought it.
     delivery_id: Uuid,
+    /// Who sent that delivery; null where it is no mail or was not checked.
+    mail: Option<Mail>,
 }
 
 /// A deviation that did not keep the report from being stored.
@@ -184,6 +189,12 @@ impl TryFrom<ReportRow> for Report {
             dmarc_pass_count: row.dmarc_pass_count,
             received_at: row.received_at,
             delivery_id: row.delivery_id,
+            // Mail that was checked has a list of domains, be it empty.
+            mail: row.mail_dkim_domains.map(|dkim_domains| Mail {
+                from_domain: row.mail_from_domain,
+                dkim_domains,
+                dmarc_pass: row.mail_dmarc_pass,
+            }),
         })
     }
 }
@@ -239,7 +250,7 @@ pub(super) async fn list(
     let filter = ReportFilter {
         domain_id,
         org_name: query.org_name,
-        mail_dmarc_pass: None,
+        mail_dmarc_pass: query.mail_dmarc_pass,
         from: query.from,
         to: query.to,
         after: after.map(|Key { day, report_uid }| (day, report_uid)),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Delivery, Error, Intake, Spool,
-    authenticity::Check,
+    authenticity::{Check, Verifier},
     mail::{accept_mail, name_of},
 };
 
@@ -31,6 +31,7 @@ const MISTAKES_MAX: usize = 20;
 pub(super) struct Rules {
     pub(super) intake: Intake,
     pub(super) clock: fn() -> OffsetDateTime,
+    pub(super) verifier: Verifier,
     pub(super) check: Check,
     pub(super) recipients: Recipients,
     pub(super) timeout: Duration,
@@ -249,7 +250,14 @@ impl Session {
             authenticity: None,
         };
         let delivery_id = delivery.delivery_id;
-        match accept_mail(&self.rules.intake, &self.rules.check, delivery).await {
+        match accept_mail(
+            &self.rules.intake,
+            &self.rules.verifier,
+            &self.rules.check,
+            delivery,
+        )
+        .await
+        {
             Ok(accepted) => format!(
                 "250 2.0.0 {} as delivery {delivery_id}",
                 accepted.outcome().as_str()

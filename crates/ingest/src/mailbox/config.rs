@@ -1,6 +1,6 @@
 //! What there is to know about a mailbox.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -254,6 +254,26 @@ impl Config {
             authserv_id: self.authserv_id.clone(),
             require_authentic: self.require_authentic,
         }
+    }
+
+    /// The same with what the files of its secrets hold now. A file that cannot be read changes nothing.
+    pub(crate) fn with_secrets_of_now(&self) -> Self {
+        let now = |file: &Option<PathBuf>, secret: &Secret| {
+            let text = file.as_ref().and_then(|file| fs::read_to_string(file).ok());
+            text.map_or_else(|| secret.clone(), |text| Secret::from(text.trim()))
+        };
+        Self {
+            password: now(&self.password_file, &self.password),
+            client_secret: now(&self.client_secret_file, &self.client_secret),
+            refresh_token: now(&self.refresh_token_file, &self.refresh_token),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn has_same_secrets(&self, other: &Self) -> bool {
+        self.password == other.password
+            && self.client_secret == other.client_secret
+            && self.refresh_token == other.refresh_token
     }
 
     pub(crate) fn timeout(&self) -> Duration {

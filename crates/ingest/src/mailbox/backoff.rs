@@ -1,0 +1,58 @@
+//! Pauses that grow.
+
+use std::time::Duration;
+
+use super::{Config, fault::Pause};
+
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Whatever the first pause, nobody waits longer for credentials that were set right.
+const CREDENTIALS_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Pauses since all was well.
+#[derive(Default)]
+pub(super) struct Backoff {
+    short: u32,
+    credentials: u32,
+}
+
+impl Backoff {
+    /// The next pause, up to a fifth shorter than it could be: mailboxes of one server do not all come back at once.
+    pub(super) fn next(&mut self, pause: Pause, config: &Config) -> Duration {
+        let (first, max, number) = match pause {
+            Pause::None => return Duration::ZERO,
+            Pause::Short => (
+                FIRST,
+                Duration::from_secs(config.retry_max_secs),
+                &mut self.short,
+            ),
+            Pause::Credentials => {
+                let first = Duration::from_secs(config.credentials_retry_secs);
+                (first, CREDENTIALS_MAX.max(first), &mut self.credentials)
+            }
+        };
+        let doubled = first.saturating_mul(2_u32.saturating_pow(*number)).min(max);
+        *number += 1;
+        let random = (uuid::Uuid::now_v7().as_u128() % 1_000) as u32;
+        doubled - doubled / 5 * random / 1_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_limit() {
+        let config = Config::default();
+        let mut backoff = Backoff::default();
+        let pauses: Vec<u64> = (0..12)
+            .map(|_| backoff.next(Pause::Short, &config).as_secs_f64().ceil() as u64)
+            .collect();
+        assert!(pauses.is_sorted(), "{pauses:?}");
+        assert_eq!(pauses[0], 1);
+        assert!((240..=300).contains(&pauses[11]), "{pauses:?}");
+        let first = backoff.next(Pause::Credentials, &config).as_secs();
+        assert!((480..=600).contains(&first), "{first}");
+    }
+}

@@ -1,0 +1,570 @@
+//! A session: mail is looked for, fetched, taken in, and acknowledged after the commit, until something ends it.
+//!
+//! The ledger is what tells which mails are dealt with: a mail's delivery has the same id however often it is fetched. A
+//! session that ends anywhere is therefore carried on by the next one, without storing or fetching anything twice.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_imap::imap_proto::{AttributeValue, Response};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use report::Body;
+use store::{MailboxPosition, MailboxState, Outcome};
+use time::{OffsetDateTime, macros::format_description};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    After, Config, Mailbox,
+    connect::{connect, log_in},
+    fault::Fault,
+    imap::{Imap, Selected, uid_set},
+    token::TokenSource,
+};
+use crate::{
+    Delivery,
+    delivery_id::delivery_id,
+    mail::{accept_mail, refuse_mail},
+    refuse::Refusal,
+};
+
+/// Mails whose sizes are asked for at a time.
+const BATCH_MAILS: usize = 100;
+
+/// Bytes of mail fetched at a time, unless a single mail is larger.
+const FETCH_BYTES: u64 = 8 * 1024 * 1024;
+
+/// UIDs searched at a time: an answer of some 70 KB at most.
+const WINDOW_UIDS: u32 = 10_000;
+
+/// Where fewer mails are found in a window, the next one is wider.
+const WINDOW_MAILS_FEW: usize = 1_000;
+
+/// How often the whole folder is looked through: mails marked as unseen again are found then.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// A mail is left alone for a while when so many sessions broke while it was fetched.
+const STRIKES_MAX: u8 = 4;
+
+/// What is remembered from session to session.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Made when the store has been asked for what it keeps.
+    pub(super) tokens: Option<TokenSource>,
+    uid_validity: u32,
+    /// Mails being fetched.
+    pub(super) in_flight: Vec<u32>,
+    /// Mails that were being fetched when a session broke, and how often.
+    strikes: HashMap<u32, u8>,
+    /// Whether the session at hand got so far that all is well.
+    pub(super) did_work: bool,
+}
+
+impl Memory {
+    /// Remembers which mails may have been the reason for the end of a session.
+    pub(super) fn blame(&mut self) {
+        for uid in self.in_flight.drain(..) {
+            *self.strikes.entry(uid).or_default() += 1;
+        }
+    }
+}
+
+/// Connects and serves until `stop` (`Ok`), or until something goes wrong.
+pub(super) async fn serve(
+    mailbox: &Mailbox,
+    config: &Config,
+    memory: &mut Memory,
+    stop: &CancellationToken,
+) -> Result<(), Fault> {
+    mailbox.set_state(MailboxState::Connecting).await?;
+    let greeted = connect(config).await?;
+    let tokens = memory.tokens.get_or_insert_default();
+    let logged_in = log_in(config, greeted, tokens).await;
+    if let Some(sealed) = &tokens.to_keep {
+        let store = &mailbox.intake.store;
+        store.keep_refresh_token(&mailbox.name, sealed).await?;
+        tokens.to_keep = None;
+    }
+    let mut imap = logged_in?;
+    let selected = imap.open(open_command(config), &config.folder).await?;
+    if memory.uid_validity != selected.uid_validity {
+        memory.uid_validity = selected.uid_validity;
+        memory.strikes.clear();
+    }
+    let mut session = Session {
+        mailbox,
+        config,
+        memory,
+        imap,
+        selected,
+        trouble: None,
+        cannot_idle: false,
+    };
+    session.rounds(stop).await?;
+    session.imap.log_out().await;
+    Ok(())
+}
+
+pub(super) fn open_command(config: &Config) -> &'static str {
+    match config.after {
+        After::Leave => "EXAMINE",
+        After::MarkSeen | After::Move | After::Delete => "SELECT",
+    }
+}
+
+/// Which mails are taken.
+pub(super) fn criteria(config: &Config, selected: &Selected) -> &'static str {
+    match config.after {
+        After::MarkSeen => "UNSEEN UNDELETED",
+        // Rejected mail that stays is known by its keyword.
+        After::Move | After::Delete if selected.takes_keywords => {
+            "UNDELETED UNKEYWORD $RuadRejected"
+        }
+        After::Move | After::Delete | After::Leave => "UNDELETED",
+    }
+}
+
+pub(super) struct Session<'a> {
+    mailbox: &'a Mailbox,
+    pub(super) config: &'a Config,
+    memory: &'a mut Memory,
+    pub(super) imap: Imap,
+    pub(super) selected: Selected,
+    /// The first thing that went wrong without being in the way of other mail.
+    pub(super) trouble: Option<Fault>,
+    cannot_idle: bool,
+}
+
+/// A mail, before its body is fetched.
+#[derive(Clone, Copy)]
+struct Mail {
+    uid: u32,
+    size_bytes: u64,
+    delivery_id: Uuid,
+}
+
+impl Session<'_> {
+    async fn rounds(&mut self, stop: &CancellationToken) -> Result<(), Fault> {
+        loop {
+            let rescan_at = Instant::now() + RESCAN_INTERVAL;
+            let mut next_uid = self.first_uid().await?;
+            while Instant::now() < rescan_at {
+                self.imap.has_news = false;
+                next_uid = self.round(next_uid, stop).await?;
+                if let Some(trouble) = self.trouble.take() {
+                    return Err(trouble);
+                }
+                if stop.is_cancelled() || self.has_old_token() {
+                    return Ok(());
+                }
+                self.memory.did_work = true;
+                if !self.imap.has_news {
+                    self.mailbox.set_state(MailboxState::Waiting).await?;
+                    self.wait(rescan_at, stop).await?;
+                }
+                if stop.is_cancelled() || self.has_old_token() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Where to begin: only a mailbox that is left as it is needs a position, in others mail shows what became of it.
+    async fn first_uid(&self) -> Result<u32, Fault> {
+        if self.config.after != After::Leave {
+            return Ok(1);
+        }
+        let position = self
+            .mailbox
+            .intake
+            .store
+            .mailbox_position(&self.mailbox.name);
+        Ok(match position.await? {
+            Some(position) if position.uid_validity == self.selected.uid_validity => {
+                position.next_uid
+            }
+            Some(_) | None => 1,
+        })
+    }
+
+    /// The server ends a session whose token has expired: it is renewed before.
+    fn has_old_token(&self) -> bool {
+        self.token_renewal().is_some_and(|at| at <= Instant::now())
+    }
+
+    fn token_renewal(&self) -> Option<Instant> {
+        self.memory.tokens.as_ref()?.renew_at()
+    }
+
+    /// Takes in what there is from a UID on, window by window, and returns where to go on.
+    async fn round(&mut self, first: u32, stop: &CancellationToken) -> Result<u32, Fault> {
+        let last = self.last_uid().await?;
+        let criteria = criteria(self.config, &self.selected);
+        let (mut low, mut width) = (first, WINDOW_UIDS);
+        while low <= last {
+            let high = low.saturating_add(width - 1).min(last);
+            let mut uids = self
+                .imap
+                .search(&format!("UID {low}:{high} {criteria}"))
+                .await?;
+            uids.retain(|uid| (low..=high).contains(uid));
+            if !uids.is_empty() {
+                self.mailbox.set_state(MailboxState::Working).await?;
+            }
+            self.mailbox.set_progress(0, uids.len()).await?;
+            let mut waiting = uids.len();
+            for batch in uids.chunks(BATCH_MAILS) {
+                self.batch(batch).await?;
+                waiting -= batch.len();
+                self.mailbox.set_progress(batch.len(), waiting).await?;
+                self.keep_position(batch[batch.len() - 1]).await?;
+                if stop.is_cancelled() {
+                    return Ok(low);
+                }
+            }
+            self.keep_position(high).await?;
+            width = if uids.len() < WINDOW_MAILS_FEW {
+                width.saturating_mul(4)
+            } else {
+                WINDOW_UIDS
+            };
+            let Some(next) = high.checked_add(1) else {
+                break;
+            };
+            low = next;
+        }
+        if first > last {
+            self.mailbox.set_progress(0, 0).await?;
+        }
+        Ok(low)
+    }
+
+    /// The UID of the last mail in the folder, or less than any if it is empty.
+    async fn last_uid(&mut self) -> Result<u32, Fault> {
+        if self.imap.exists == 0 {
+            return Ok(0);
+        }
+        let mut last = None;
+        let asked = self.imap.run("FETCH * (UID)", |answer| {
+            last = uid_of(answer).max(last);
+        });
+        match asked.await {
+            // It may just have been removed.
+            Ok(()) | Err(Fault::Refused(_)) => Ok(last.unwrap_or(u32::MAX)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Every mail up to this one is dealt with.
+    async fn keep_position(&mut self, uid: u32) -> Result<(), Fault> {
+        if self.config.after != After::Leave || self.trouble.is_some() {
+            return Ok(());
+        }
+        let position = MailboxPosition {
+            uid_validity: self.selected.uid_validity,
+            next_uid: uid.saturating_add(1),
+        };
+        Ok(self.mailbox.set_position(position).await?)
+    }
+
+    async fn batch(&mut self, uids: &[u32]) -> Result<(), Fault> {
+        let mails = self.sizes(uids).await?;
+        let ids: Vec<Uuid> = mails.iter().map(|mail| mail.delivery_id).collect();
+        let settled = self.mailbox.intake.store.settled(&ids).await?;
+        let mut outcomes = Vec::new();
+        let mut wanted = Vec::new();
+        for mail in mails {
+            match settled.get(&mail.delivery_id) {
+                Some(outcome) => outcomes.push((mail.uid, *outcome)),
+                None if mail.size_bytes > self.size_max() => {
+                    outcomes.push(self.refuse_large(mail).await?);
+                }
+                None if self.has_too_many_strikes(mail.uid) => {}
+                None => wanted.push(mail),
+            }
+        }
+        for group in self.groups(&wanted) {
+            outcomes.extend(self.take(group).await?);
+        }
+        self.acknowledge(&outcomes).await
+    }
+
+    fn size_max(&self) -> u64 {
+        self.mailbox.intake.limits.message_bytes
+    }
+
+    /// Asks for what can be known without fetching the mails. Those that are gone by now are missing.
+    async fn sizes(&mut self, uids: &[u32]) -> Result<Vec<Mail>, Fault> {
+        let identity = Identity {
+            mailbox: &self.mailbox.name,
+            folder: &self.config.folder,
+            uid_validity: self.selected.uid_validity,
+        };
+        let command = format!("UID FETCH {} (UID INTERNALDATE RFC822.SIZE)", uid_set(uids));
+        let mut mails = HashMap::new();
+        self.imap
+            .run(&command, |answer| {
+                if let Some(mail) = identity.mail(answer) {
+                    mails.insert(mail.uid, mail);
+                }
+            })
+            .await?;
+        Ok(uids.iter().filter_map(|uid| mails.remove(uid)).collect())
+    }
+
+    /// A mail that several sessions broke at is left alone, so that it does not keep those behind it waiting.
+    fn has_too_many_strikes(&mut self, uid: u32) -> bool {
+        let Some(strikes) = self.memory.strikes.get_mut(&uid) else {
+            return false;
+        };
+        if *strikes < STRIKES_MAX {
+            return false;
+        }
+        // The next session tries it once more.
+        *strikes -= 1;
+        self.note_unfetched(uid, "the connection broke each time");
+        true
+    }
+
+    fn note_unfetched(&mut self, uid: u32, text: &str) {
+        match &mut self.trouble {
+            Some(Fault::Fetch { count, .. }) => *count += 1,
+            Some(_) => {}
+            None => {
+                self.trouble = Some(Fault::Fetch {
+                    count: 1,
+                    uid,
+                    text: text.into(),
+                });
+            }
+        }
+    }
+
+    /// Splits what is to be fetched, so that no fetch is too large and mails that broke a session go alone.
+    fn groups<'m>(&self, mails: &'m [Mail]) -> Vec<&'m [Mail]> {
+        let mut bytes = 0;
+        mails
+            .chunk_by(|one, other| {
+                bytes += one.size_bytes;
+                let fits = bytes + other.size_bytes <= FETCH_BYTES;
+                let is_calm = [one, other]
+                    .iter()
+                    .all(|mail| !self.memory.strikes.contains_key(&mail.uid));
+                if !(fits && is_calm) {
+                    bytes = 0;
+                }
+                fits && is_calm
+            })
+            .collect()
+    }
+
+    /// Fetches mails and takes them in.
+    async fn take(&mut self, mails: &[Mail]) -> Result<Vec<(u32, Outcome)>, Fault> {
+        let mut bodies = match self.fetch(mails).await {
+            Err(Fault::Refused(_)) if mails.len() > 1 => {
+                // One of them is to blame; the others need not suffer.
+                let mut bodies = HashMap::new();
+                for mail in mails {
+                    bodies.extend(self.fetch_alone(*mail).await?);
+                }
+                bodies
+            }
+            Err(Fault::Refused(_)) => self.fetch_alone(mails[0]).await?,
+            fetched => fetched?,
+        };
+        let taking = mails
+            .iter()
+            .filter_map(|mail| Some((*mail, bodies.remove(&mail.uid)?)))
+            .map(|(mail, body)| self.accept(mail, body));
+        let mut outcomes = Vec::with_capacity(mails.len());
+        for taken in join_all(taking).await {
+            outcomes.push(taken?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn accept(&self, mail: Mail, body: Bytes) -> Result<(u32, Outcome), Fault> {
+        let mailbox = self.mailbox;
+        let accepted = if body.len() as u64 > self.size_max() {
+            // The server said that it was smaller.
+            let refusal = Refusal::TooLarge {
+                size_bytes: mail.size_bytes.max(body.len() as u64),
+            };
+            refuse_mail(&mailbox.intake, self.delivery(mail, Bytes::new()), refusal).await?
+        } else {
+            let check = self.config.check();
+            let delivery = self.delivery(mail, body);
+            accept_mail(&mailbox.intake, &mailbox.verifier, &check, delivery).await?
+        };
+        Ok((mail.uid, accepted.outcome()))
+    }
+
+    async fn refuse_large(&self, mail: Mail) -> Result<(u32, Outcome), Fault> {
+        let refusal = Refusal::TooLarge {
+            size_bytes: mail.size_bytes,
+        };
+        let delivery = self.delivery(mail, Bytes::new());
+        let refused = refuse_mail(&self.mailbox.intake, delivery, refusal).await?;
+        Ok((mail.uid, refused.outcome()))
+    }
+
+    fn delivery(&self, mail: Mail, body: Bytes) -> Delivery {
+        Delivery {
+            delivery_id: mail.delivery_id,
+            origin: format!("imap:{}", self.mailbox.name),
+            name: Some(format!("{};UID={}", self.config.folder, mail.uid)),
+            received_at: (self.mailbox.clock)(),
+            body: Body::Memory(body),
+            authenticity: None,
+        }
+    }
+
+    async fn fetch_alone(&mut self, mail: Mail) -> Result<HashMap<u32, Bytes>, Fault> {
+        match self.fetch(&[mail]).await {
+            Err(Fault::Refused(refusal)) => {
+                self.note_unfetched(mail.uid, &refusal.to_string());
+                Ok(HashMap::new())
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Fetches bodies, each up to a byte more than a message may have.
+    async fn fetch(&mut self, mails: &[Mail]) -> Result<HashMap<u32, Bytes>, Fault> {
+        let uids: Vec<u32> = mails.iter().map(|mail| mail.uid).collect();
+        let command = format!(
+            "UID FETCH {} (UID BODY.PEEK[]<0.{}>)",
+            uid_set(&uids),
+            self.size_max() + 1
+        );
+        self.memory.in_flight = uids;
+        let mut bodies = HashMap::with_capacity(mails.len());
+        let fetched = self.imap.run(&command, |answer| {
+            if let (Some(uid), Some(body)) = (uid_of(answer), body_of(answer)) {
+                bodies.insert(uid, Bytes::copy_from_slice(body));
+            }
+        });
+        if let Err(fault) = fetched.await {
+            if !fault.is_disconnect() {
+                self.memory.in_flight.clear();
+            }
+            return Err(fault);
+        }
+        for uid in self.memory.in_flight.drain(..) {
+            self.memory.strikes.remove(&uid);
+        }
+        Ok(bodies)
+    }
+
+    /// Waits for mail: with IDLE where there is it, else by asking now and then.
+    async fn wait(&mut self, until: Instant, stop: &CancellationToken) -> Result<(), Fault> {
+        let until = match self.token_renewal() {
+            Some(renew_at) => until.min(renew_at),
+            None => until,
+        };
+        if self.imap.can("IDLE") && !self.cannot_idle {
+            let renew_at = Instant::now() + Duration::from_secs(self.config.idle_renew_secs);
+            match self.imap.idle(until.min(renew_at), stop.cancelled()).await {
+                Err(Fault::Refused(_)) => self.cannot_idle = true,
+                waited => return waited,
+            }
+        }
+        let poll_at = Instant::now() + Duration::from_secs(self.config.poll_interval_secs);
+        let sleeping = tokio::time::sleep_until(until.min(poll_at));
+        if stop.run_until_cancelled(sleeping).await.is_some() {
+            self.imap.run("NOOP", |_| {}).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What makes a mail this one and no other, beside its own UID, date and size.
+struct Identity<'a> {
+    mailbox: &'a str,
+    folder: &'a str,
+    uid_validity: u32,
+}
+
+impl Identity<'_> {
+    fn mail(&self, answer: &Response<'_>) -> Option<Mail> {
+        let Response::Fetch(_, attributes) = answer else {
+            return None;
+        };
+        let uid = uid_of(answer)?;
+        let (mut size, mut date) = (None, OffsetDateTime::UNIX_EPOCH);
+        for attribute in attributes {
+            match attribute {
+                AttributeValue::Rfc822Size(bytes) => size = Some(*bytes),
+                AttributeValue::InternalDate(text) => date = internal_date(text),
+                _ => {}
+            }
+        }
+        // Without it, this tells of something else, a flag that changed.
+        let size = size?;
+        let identity: [&[u8]; 5] = [
+            self.mailbox.as_bytes(),
+            self.folder.as_bytes(),
+            &self.uid_validity.to_be_bytes(),
+            &uid.to_be_bytes(),
+            &size.to_be_bytes(),
+        ];
+        Some(Mail {
+            uid,
+            size_bytes: size.into(),
+            delivery_id: delivery_id(date, &identity),
+        })
+    }
+}
+
+/// A date that cannot be read is the same each time all the same.
+fn internal_date(text: &str) -> OffsetDateTime {
+    let format = format_description!(
+        "[day padding:none]-[month repr:short]-[year] [hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"
+    );
+    OffsetDateTime::parse(text.trim(), format).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn uid_of(answer: &Response<'_>) -> Option<u32> {
+    let Response::Fetch(_, attributes) = answer else {
+        return None;
+    };
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::Uid(uid) => Some(*uid),
+        _ => None,
+    })
+}
+
+fn body_of<'a>(answer: &'a Response<'_>) -> Option<&'a [u8]> {
+    let Response::Fetch(_, attributes) = answer else {
+        return None;
+    };
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::BodySection {
+            section: None,
+            data: Some(data),
+            ..
+        } => Some(data.as_ref()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn dates_of_servers_are_read() {
+        for text in ["17-Jul-2024 02:44:25 -0700", " 7-Jul-2024 02:44:25 -0700"] {
+            let read = internal_date(text);
+            assert_eq!(
+                read.time(),
+                datetime!(2024-07-17 02:44:25 -7).time(),
+                "{text}"
+            );
+        }
+        assert_eq!(internal_date("yesterday"), OffsetDateTime::UNIX_EPOCH);
+    }
+}
