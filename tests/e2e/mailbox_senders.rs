@@ -22,9 +22,9 @@ fn mails(count: usize) -> Vec<Bytes> {
         duplicates: 0,
         malformed: 0,
     });
-    let deliveries = generated.deliveries.iter().enumerate();
-    deliveries
-        .map(|(number, (_, body))| mail(&format!("{number}@example.net"), body))
+    let reports = generated.reports.iter().enumerate();
+    reports
+        .map(|(number, report)| mail(&format!("{number}@example.net"), &report.xml()))
         .collect()
 }
 
