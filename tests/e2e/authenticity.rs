@@ -1,5 +1,7 @@
 //! Where a mail comes from: the name server and the keys of the harness against the library that verifies signatures.
 
+use std::time::Duration;
+
 use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator,
     hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
@@ -14,7 +16,9 @@ fn resolver(dns: &Dns) -> MessageAuthenticator {
     connection.port = dns.address().port();
     let server = NameServerConfig::new(dns.address().ip(), true, vec![connection]);
     let config = ResolverConfig::from_name_servers(vec![server]);
-    MessageAuthenticator::new(config, ResolverOpts::default()).unwrap()
+    let mut options = ResolverOpts::default();
+    options.timeout = Duration::from_millis(500);
+    MessageAuthenticator::new(config, options).unwrap()
 }
 
 async fn verify(resolver: &MessageAuthenticator, mail: &[u8]) -> DkimResult {
@@ -38,11 +42,13 @@ async fn the_name_server_fails_and_recovers_as_told() {
     let dns = Dns::start().await;
     let key = DkimKey::new("example.net", "one");
     dns.add_txt(&key.record_name(), &key.record());
-    dns.fail("example.net", DnsFault::ServerFailure);
     let mail = key.sign(MAIL);
     let resolver = resolver(&dns);
-    let failed = verify(&resolver, &mail).await;
-    assert!(matches!(failed, DkimResult::TempError(_)), "{failed}");
-    dns.recover();
+    for fault in [DnsFault::ServerFailure, DnsFault::Silence] {
+        dns.fail("example.net", fault);
+        let failed = verify(&resolver, &mail).await;
+        assert!(matches!(failed, DkimResult::TempError(_)), "{failed}");
+        dns.recover();
+    }
     assert_eq!(verify(&resolver, &mail).await, DkimResult::Pass);
 }

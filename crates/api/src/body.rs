@@ -1,21 +1,15 @@
 //! Reads an upload within its limits: bytes, seconds, memory.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::{
-    fs::File,
-    io::AsyncWriteExt as _,
-    time::{Instant, timeout, timeout_at},
-};
+use ingest::Spool;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Config, Error};
-
-/// Larger bodies go to an unnamed file, so that many uploads at a time need little memory.
-const MEMORY_BYTES_MAX: usize = 256 * 1024;
 
 /// How long the rest of a refused body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,35 +71,6 @@ pub(crate) async fn in_memory(body: report::Body) -> Result<Bytes, Error> {
     })
     .await??;
     Ok(bytes.into())
-}
-
-#[derive(Default)]
-struct Spool {
-    memory: Vec<u8>,
-    file: Option<File>,
-}
-
-impl Spool {
-    async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        if let Some(file) = &mut self.file {
-            return Ok(file.write_all(chunk).await?);
-        }
-        self.memory.extend_from_slice(chunk);
-        if self.memory.len() > MEMORY_BYTES_MAX {
-            let mut file = File::from_std(tokio::task::spawn_blocking(tempfile::tempfile).await??);
-            file.write_all(&std::mem::take(&mut self.memory)).await?;
-            self.file = Some(file);
-        }
-        Ok(())
-    }
-
-    async fn finish(self) -> io::Result<report::Body> {
-        let Some(mut file) = self.file else {
-            return Ok(report::Body::Memory(self.memory.into()));
-        };
-        file.flush().await?;
-        Ok(report::Body::File(Arc::new(file.into_std().await)))
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,22 @@
 //! A watched directory: whatever is put into it is taken in and moved on.
+//!
+//! A file is moved after the commit, and found again if we are killed in between. Its delivery id comes from the file itself,
+//! so the ledger tells that it was taken in. Nothing that happens to the directory or the database ends the watch.
 
-use std::path::PathBuf;
+mod ears;
+mod folder;
+mod ready;
+mod take;
+mod watch;
+
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
-use crate::Mistake;
+use crate::{Intake, Mistake};
+use watch::Watch;
 
 /// A watched directory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -33,4 +45,17 @@ impl Config {
         }
         Mistake::if_zero("poll_interval_secs", self.poll_interval_secs)
     }
+}
+
+/// Takes in the files of a directory until the shutdown. What is not finished then is found again at the next start.
+pub async fn watch(
+    name: String,
+    config: Config,
+    intake: Intake,
+    clock: fn() -> OffsetDateTime,
+    shutdown: CancellationToken,
+) {
+    let poll_interval = Duration::from_secs(config.poll_interval_secs);
+    let watch = Watch::new(name, config.path, intake, clock);
+    _ = shutdown.run_until_cancelled(watch.run(poll_interval)).await;
 }

@@ -142,7 +142,8 @@ fn open_file(
     }
 }
 
-fn is_mbox(file: &File) -> io::Result<bool> {
+/// Whether a file begins as an mbox does.
+pub(crate) fn is_mbox(file: &File) -> io::Result<bool> {
     let mut start = [0; 256];
     let length = file.read_at(&mut start, 0)?;
     Ok(mbox::is_separator(
@@ -153,7 +154,8 @@ fn is_mbox(file: &File) -> io::Result<bool> {
     ))
 }
 
-fn check_size(file: &File) -> io::Result<()> {
+/// `Err` if a file is too large to be looked into.
+pub(crate) fn check_size(file: &File) -> io::Result<()> {
     let size_bytes = file.metadata()?.len();
     if size_bytes > FILE_BYTES_MAX {
         return Err(io::Error::new(

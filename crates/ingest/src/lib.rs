@@ -18,6 +18,7 @@ mod mistake;
 mod read;
 mod refuse;
 mod secret;
+mod spool;
 
 pub use accept::{Accepted, Delivery, Error, Intake, accept};
 pub use domains::AllowedDomains;
@@ -25,3 +26,4 @@ pub use files::{Found, find};
 pub use import::{Import, Imported, Notice, import};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use spool::Spool;

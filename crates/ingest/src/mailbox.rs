@@ -33,6 +33,7 @@ use self::{
     token::TokenSource,
 };
 
+pub use crate::authenticity::Method;
 pub use config::{After, Auth, Config, Security};
 pub use probe::{Step, probe};
 

@@ -28,7 +28,7 @@ pub(crate) async fn refuse(
     let (code, detail) = match refusal {
         Refusal::NotAuthentic => (
             "not_authentic",
-            "no DKIM signature aligned with the From domain could be verified".to_owned(),
+            "nothing shows that the mail comes from its From domain (require_authentic)".to_owned(),
         ),
         Refusal::TooLarge { size_bytes } => (
             "too_large",

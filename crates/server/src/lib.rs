@@ -12,6 +12,8 @@ mod exit;
 mod log;
 mod output;
 mod serve;
+mod tasks;
+mod ways_in;
 
 pub use cli::main;
 pub use config::Config;

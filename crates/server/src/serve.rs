@@ -2,22 +2,17 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
-use ingest::{
-    Intake,
-    authenticity::Verifier,
-    mailbox::{Mailbox, Process},
-};
+use anyhow::{Context as _, Result};
+use futures_util::FutureExt as _;
+use ingest::Intake;
 use store::{Prune, Store};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use uuid::Uuid;
-
-use crate::{Config, clock, config::Quarantine, database::Database};
+use crate::{Config, clock, config::Quarantine, database::Database, tasks::Tasks, ways_in::WaysIn};
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +23,7 @@ const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
 /// date. A task that fails takes the program down with it: a restart is always safe.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("the address listened on")?;
+    let ways_in = WaysIn::open(&config).await?;
     let database = Database::open(&config).await?;
     let intake = Intake::new(
         database.store.clone(),
@@ -37,41 +33,20 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let mut state = api::State::new(intake.clone(), clock::now, config.http.clone());
     state.loopback_only = is_loopback(address.ip());
 
-    let tasks = TaskTracker::new();
-    let background = tasks.spawn(background(
-        database.store.clone(),
-        config.quarantine,
-        shutdown.clone(),
-    ));
-    let verifier = Verifier::new(&config.dns)?;
-    let process = Process {
-        process_id: Uuid::now_v7(),
-        label: format!("{}:{}", host_name(), std::process::id()),
-    };
-    for (name, mailbox) in config.mailboxes {
-        let mailbox = Mailbox {
-            name,
-            config: mailbox,
-            intake: intake.clone(),
-            verifier: verifier.clone(),
-            process: process.clone(),
-            clock: clock::now,
-        };
-        tasks.spawn(mailbox.run(shutdown.clone()));
-    }
-    tracing::info!(%address, "listening");
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn(
+        "housekeeping",
+        background(
+            database.store.clone(),
+            config.quarantine.clone(),
+            shutdown.clone(),
+        ),
+    );
     let served = api::serve(listener, state, shutdown.clone());
-    let result = tokio::select! {
-        () = served => Ok(()),
-        ended = background => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(anyhow!(error).context("the background task")),
-        },
-    };
-    shutdown.cancel();
-    tasks.close();
-    tasks.wait().await;
+    tasks.spawn("the API", served.map(Ok));
+    ways_in.spawn(&mut tasks, &intake);
+    tracing::info!(%address, "listening");
+    let result = tasks.end().await;
     database.close().await;
     tracing::info!("stopped");
     result
@@ -125,14 +100,6 @@ async fn prune(store: &Store, quarantine: &Quarantine) {
             tracing::warn!(%error, "the quarantine could not be pruned; it is tried again in an hour")
         }
     }
-}
-
-/// The name of this machine, for people.
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// Whether only programs on this machine can reach an address.

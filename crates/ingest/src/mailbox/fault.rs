@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use async_imap::{
     error::Error as ClientError,
-    imap_proto::{Outcome, ResponseCode, Status},
+    imap_proto::{Outcome, ResponseCode},
 };
 
 /// Why a mailbox is not worked on, or not as it should be. It is tried again, always.

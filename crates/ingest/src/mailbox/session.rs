@@ -384,7 +384,13 @@ impl Session<'_> {
             .map(|(mail, body)| self.accept(mail, body));
         let mut outcomes = Vec::with_capacity(mails.len());
         for taken in join_all(taking).await {
-            outcomes.push(taken?);
+            match taken {
+                // It may stay so for ever, for one domain: other mail must not wait.
+                Err(fault @ Fault::Unverified) => {
+                    self.trouble.get_or_insert(fault);
+                }
+                taken => outcomes.push(taken?),
+            }
         }
         Ok(outcomes)
     }
