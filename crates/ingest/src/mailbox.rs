@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod fault;
 mod imap;
+mod mail;
 mod probe;
 mod session;
 mod tls;

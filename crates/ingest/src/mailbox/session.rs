@@ -5,12 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use async_imap::imap_proto::{AttributeValue, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use report::Body;
 use store::{MailboxPosition, MailboxState, Outcome};
-use time::{OffsetDateTime, macros::format_description};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,11 +18,11 @@ use super::{
     connect::{connect, log_in},
     fault::Fault,
     imap::{Imap, Selected, uid_set},
+    mail::{Identity, Mail, body_of, uid_of},
     token::TokenSource,
 };
 use crate::{
     Delivery,
-    delivery_id::delivery_id,
     mail::{accept_mail, refuse_mail},
     refuse::Refusal,
 };
@@ -134,14 +132,6 @@ pub(super) struct Session<'a> {
     /// The first thing that went wrong without being in the way of other mail.
     pub(super) trouble: Option<Fault>,
     cannot_idle: bool,
-}
-
-/// A mail, before its body is fetched.
-#[derive(Clone, Copy)]
-struct Mail {
-    uid: u32,
-    size_bytes: u64,
-    delivery_id: Uuid,
 }
 
 impl Session<'_> {
@@ -476,95 +466,5 @@ impl Session<'_> {
             self.imap.run("NOOP", |_| {}).await?;
         }
         Ok(())
-    }
-}
-
-/// What makes a mail this one and no other, beside its own UID, date and size.
-struct Identity<'a> {
-    mailbox: &'a str,
-    folder: &'a str,
-    uid_validity: u32,
-}
-
-impl Identity<'_> {
-    fn mail(&self, answer: &Response<'_>) -> Option<Mail> {
-        let Response::Fetch(_, attributes) = answer else {
-            return None;
-        };
-        let uid = uid_of(answer)?;
-        let (mut size, mut date) = (None, OffsetDateTime::UNIX_EPOCH);
-        for attribute in attributes {
-            match attribute {
-                AttributeValue::Rfc822Size(bytes) => size = Some(*bytes),
-                AttributeValue::InternalDate(text) => date = internal_date(text),
-                _ => {}
-            }
-        }
-        // Without it, this tells of something else, a flag that changed.
-        let size = size?;
-        let identity: [&[u8]; 5] = [
-            self.mailbox.as_bytes(),
-            self.folder.as_bytes(),
-            &self.uid_validity.to_be_bytes(),
-            &uid.to_be_bytes(),
-            &size.to_be_bytes(),
-        ];
-        Some(Mail {
-            uid,
-            size_bytes: size.into(),
-            delivery_id: delivery_id(date, &identity),
-        })
-    }
-}
-
-/// A date that cannot be read is the same each time all the same.
-fn internal_date(text: &str) -> OffsetDateTime {
-    let format = format_description!(
-        "[day padding:none]-[month repr:short]-[year] [hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"
-    );
-    OffsetDateTime::parse(text.trim(), format).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-fn uid_of(answer: &Response<'_>) -> Option<u32> {
-    let Response::Fetch(_, attributes) = answer else {
-        return None;
-    };
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::Uid(uid) => Some(*uid),
-        _ => None,
-    })
-}
-
-fn body_of<'a>(answer: &'a Response<'_>) -> Option<&'a [u8]> {
-    let Response::Fetch(_, attributes) = answer else {
-        return None;
-    };
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::BodySection {
-            section: None,
-            data: Some(data),
-            ..
-        } => Some(data.as_ref()),
-        _ => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    #[test]
-    fn dates_of_servers_are_read() {
-        for text in ["17-Jul-2024 02:44:25 -0700", " 7-Jul-2024 02:44:25 -0700"] {
-            let read = internal_date(text);
-            assert_eq!(
-                read.time(),
-                datetime!(2024-07-17 02:44:25 -7).time(),
-                "{text}"
-            );
-        }
-        assert_eq!(internal_date("yesterday"), OffsetDateTime::UNIX_EPOCH);
     }
 }
