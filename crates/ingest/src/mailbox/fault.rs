@@ -224,6 +224,12 @@ impl Refusal {
         }
     }
 
+    /// Whether the server refuses because of its own state, not because of what it was asked for.
+    pub(crate) fn is_passing(&self) -> bool {
+        const CODES: [&str; 5] = ["UNAVAILABLE", "INUSE", "LIMIT", "THROTTLED", "ALERT"];
+        CODES.iter().any(|code| self.is(code))
+    }
+
     pub(crate) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

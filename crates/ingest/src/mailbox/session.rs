@@ -230,19 +230,26 @@ impl Session<'_> {
         Ok(low)
     }
 
-    /// The UID of the last mail in the folder, or less than any if it is empty.
+    /// The UID of the last mail in the folder, or 0 if it is empty.
     async fn last_uid(&mut self) -> Result<u32, Fault> {
         if self.imap.exists == 0 {
             return Ok(0);
         }
         let mut last = None;
-        let asked = self.imap.run("FETCH * (UID)", |answer| {
+        let asked = self.imap.run("UID FETCH * (UID)", |answer| {
             last = uid_of(answer).max(last);
         });
         match asked.await {
-            // It may just have been removed.
-            Ok(()) | Err(Fault::Refused(_)) => Ok(last.unwrap_or(u32::MAX)),
-            Err(fault) => Err(fault),
+            Ok(()) | Err(Fault::Refused(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+        match last {
+            Some(last) => Ok(last),
+            // It has just been removed. Never look beyond what may be there: those that come later would be missed.
+            None => {
+                let next = self.imap.next_uid(&self.config.folder).await?;
+                Ok(next.saturating_sub(1))
+            }
         }
     }
 
@@ -286,6 +293,22 @@ impl Session<'_> {
 
     /// Asks for what can be known without fetching the mails. Those that are gone by now are missing.
     async fn sizes(&mut self, uids: &[u32]) -> Result<Vec<Mail>, Fault> {
+        match self.ask_sizes(uids).await {
+            Err(Fault::Refused(refusal)) if !refusal.is_passing() => {}
+            asked => return asked,
+        }
+        // One of them is to blame; the others need not suffer.
+        let mut mails = Vec::with_capacity(uids.len());
+        for uid in uids {
+            match self.ask_sizes(&[*uid]).await {
+                Err(Fault::Refused(refusal)) => self.note_unfetched(*uid, &refusal.to_string()),
+                asked => mails.extend(asked?),
+            }
+        }
+        Ok(mails)
+    }
+
+    async fn ask_sizes(&mut self, uids: &[u32]) -> Result<Vec<Mail>, Fault> {
         let identity = Identity {
             mailbox: &self.mailbox.name,
             folder: &self.config.folder,
@@ -300,7 +323,30 @@ impl Session<'_> {
                 }
             })
             .await?;
+        self.note_unanswered(uids, |uid| mails.contains_key(&uid))
+            .await?;
         Ok(uids.iter().filter_map(|uid| mails.remove(uid)).collect())
+    }
+
+    /// Most mails that a FETCH says nothing about are gone. One that is there must not be taken for dealt with.
+    async fn note_unanswered(
+        &mut self,
+        uids: &[u32],
+        is_answered: impl Fn(u32) -> bool,
+    ) -> Result<(), Fault> {
+        let missing: Vec<u32> = uids
+            .iter()
+            .copied()
+            .filter(|uid| !is_answered(*uid))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let criteria = format!("UID {}", uid_set(&missing));
+        for uid in self.imap.search(&criteria).await? {
+            self.note_unfetched(uid, "the server says nothing about it");
+        }
+        Ok(())
     }
 
     /// A mail that several sessions broke at is left alone, so that it does not keep those behind it waiting.
@@ -352,15 +398,8 @@ impl Session<'_> {
     /// Fetches mails and takes them in.
     async fn take(&mut self, mails: &[Mail]) -> Result<Vec<(u32, Outcome)>, Fault> {
         let mut bodies = match self.fetch(mails).await {
-            Err(Fault::Refused(_)) if mails.len() > 1 => {
-                // One of them is to blame; the others need not suffer.
-                let mut bodies = HashMap::new();
-                for mail in mails {
-                    bodies.extend(self.fetch_alone(*mail).await?);
-                }
-                bodies
-            }
-            Err(Fault::Refused(_)) => self.fetch_alone(mails[0]).await?,
+            // One of them is to blame; the others need not suffer.
+            Err(Fault::Refused(refusal)) if !refusal.is_passing() => self.fetch_each(mails).await?,
             fetched => fetched?,
         };
         let taking = mails
@@ -410,14 +449,17 @@ impl Session<'_> {
         }
     }
 
-    async fn fetch_alone(&mut self, mail: Mail) -> Result<HashMap<u32, Bytes>, Fault> {
-        match self.fetch(&[mail]).await {
-            Err(Fault::Refused(refusal)) => {
-                self.note_unfetched(mail.uid, &refusal.to_string());
-                Ok(HashMap::new())
+    async fn fetch_each(&mut self, mails: &[Mail]) -> Result<HashMap<u32, Bytes>, Fault> {
+        let mut bodies = HashMap::new();
+        for mail in mails {
+            match self.fetch(&[*mail]).await {
+                Err(Fault::Refused(refusal)) => {
+                    self.note_unfetched(mail.uid, &refusal.to_string());
+                }
+                fetched => bodies.extend(fetched?),
             }
-            fetched => fetched,
         }
+        Ok(bodies)
     }
 
     /// Fetches bodies, each up to a byte more than a message may have.
@@ -441,9 +483,12 @@ impl Session<'_> {
             }
             return Err(fault);
         }
-        for uid in self.memory.in_flight.drain(..) {
-            self.memory.strikes.remove(&uid);
+        let answered = std::mem::take(&mut self.memory.in_flight);
+        for uid in &answered {
+            self.memory.strikes.remove(uid);
         }
+        self.note_unanswered(&answered, |uid| bodies.contains_key(&uid))
+            .await?;
         Ok(bodies)
     }
 
