@@ -48,14 +48,13 @@ const STRIKES_MAX: u8 = 4;
 /// What is remembered from session to session.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Made when the store has been asked for what it keeps.
-    pub(super) tokens: Option<TokenSource>,
+    pub(super) tokens: TokenSource,
     uid_validity: u32,
     /// Mails being fetched.
     pub(super) in_flight: Vec<u32>,
     /// Mails that were being fetched when a session broke, and how often.
     strikes: HashMap<u32, u8>,
-    /// Whether the session at hand got so far that all is well.
+    /// Whether the session at hand got somewhere: mail was taken in, or all is well.
     pub(super) did_work: bool,
 }
 
@@ -77,7 +76,7 @@ pub(super) async fn serve(
 ) -> Result<(), Fault> {
     mailbox.set_state(MailboxState::Connecting).await?;
     let greeted = connect(config).await?;
-    let tokens = memory.tokens.get_or_insert_default();
+    let tokens = &mut memory.tokens;
     let logged_in = log_in(config, greeted, tokens).await;
     if let Some(sealed) = &tokens.to_keep {
         let store = &mailbox.intake.store;
@@ -184,7 +183,7 @@ impl Session<'_> {
     }
 
     fn token_renewal(&self) -> Option<Instant> {
-        self.memory.tokens.as_ref()?.renew_at()
+        self.memory.tokens.renew_at()
     }
 
     /// Takes in what there is from a UID on, window by window, and returns where to go on.
@@ -282,7 +281,9 @@ impl Session<'_> {
             }
         }
         for group in self.groups(&wanted) {
-            outcomes.extend(self.take(group).await?);
+            let taken = self.take(group).await?;
+            self.memory.did_work |= !taken.is_empty();
+            outcomes.extend(taken);
         }
         self.acknowledge(&outcomes).await
     }
