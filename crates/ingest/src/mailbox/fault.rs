@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use async_imap::{
     error::Error as ClientError,
-    imap_proto::{Outcome, ResponseCode, Status},
+    imap_proto::{Outcome, ResponseCode},
 };
 
 /// Why a mailbox is not worked on, or not as it should be. It is tried again, always.
@@ -199,16 +199,14 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The command, without what it was applied to.
-    pub(crate) command: String,
+    command: String,
     /// The response code (RFC 5530), if any.
     code: Option<String>,
     text: String,
-    /// The server did not understand it.
-    pub(crate) is_bad: bool,
 }
 
 impl Refusal {
-    pub(crate) fn new(command: &str, status: &Status, outcome: &Outcome<'_>) -> Self {
+    pub(crate) fn new(command: &str, outcome: &Outcome<'_>) -> Self {
         let words = if command.starts_with("UID ") { 2 } else { 1 };
         let text = outcome.information.as_deref().unwrap_or_default();
         let code = match &outcome.code {
@@ -220,7 +218,6 @@ impl Refusal {
             command: command.split(' ').take(words).collect::<Vec<_>>().join(" "),
             code,
             text: one_line(text),
-            is_bad: *status == Status::Bad,
         }
     }
 

@@ -113,7 +113,7 @@ impl Imap {
                 } if *done == tag => {
                     return match status {
                         Status::Ok => Ok(()),
-                        _ => Err(Fault::Refused(Refusal::new(command, status, outcome))),
+                        _ => Err(Fault::Refused(Refusal::new(command, outcome))),
                     };
                 }
                 Response::Data {
@@ -272,7 +272,7 @@ impl Imap {
                     self.set_read_timeout(Some(self.timeout));
                     return match status {
                         Status::Ok => Ok(()),
-                        _ => Err(Fault::Refused(Refusal::new("IDLE", status, outcome))),
+                        _ => Err(Fault::Refused(Refusal::new("IDLE", outcome))),
                     };
                 }
                 _ => {}
