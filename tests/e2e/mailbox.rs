@@ -8,7 +8,7 @@ use serde_json::Value;
 use server::{Config, Secret, mailbox};
 
 use crate::{
-    harness::{Database, Dovecot, Mail, Mailbox, PASSWORD, Scripted, Service, eventually},
+    harness::{Database, Dovecot, Mail, Mailbox, PASSWORD, Program, Scripted, Service, eventually},
     reports::{Options, generate},
 };
 
@@ -24,6 +24,26 @@ pub(crate) fn config(dovecot: &Dovecot, user: &str) -> mailbox::Config {
         lease_secs: 3,
         ..mailbox::Config::default()
     }
+}
+
+/// The same for a program, in its environment, and what is to be different.
+pub(crate) fn in_environment(
+    mut program: Program,
+    dovecot: &Dovecot,
+    settings: &[(&str, &str)],
+) -> Program {
+    let port = dovecot.imaps_port.to_string();
+    let usual = [
+        ("HOST", "localhost"),
+        ("PORT", &port),
+        ("CA_FILE", dovecot.certificates.ca_file.to_str().unwrap()),
+        ("USER", "dmarc"),
+        ("PASSWORD", PASSWORD),
+    ];
+    for (key, value) in usual.iter().chain(settings) {
+        program = program.env(&format!("RUAD_MAILBOXES__DMARC__{key}"), value);
+    }
+    program
 }
 
 /// The same for the scripted server, which has no TLS.

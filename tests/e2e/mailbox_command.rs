@@ -6,7 +6,7 @@ use crate::{
     harness::{
         Database, Dovecot, DovecotOptions, Ended, Mailbox, PASSWORD, Program, Service, Tokens,
     },
-    mailbox::{becomes, config, reports, settles, with_mailbox},
+    mailbox::{becomes, config, in_environment, reports, settles, with_mailbox},
 };
 
 async fn server() -> (Dovecot, Mailbox) {
@@ -18,19 +18,8 @@ async fn server() -> (Dovecot, Mailbox) {
 
 /// The command with settings of the mailbox from the environment.
 fn testing(dovecot: &Dovecot, name: &str, settings: &[(&str, &str)]) -> Program {
-    let port = dovecot.imaps_port.to_string();
-    let usual = [
-        ("HOST", "localhost"),
-        ("PORT", &port),
-        ("CA_FILE", dovecot.certificates.ca_file.to_str().unwrap()),
-        ("USER", "dmarc"),
-        ("PASSWORD", PASSWORD),
-    ];
-    let mut program = Program::new(["mailbox", "test", name]);
-    for (key, value) in usual.iter().chain(settings) {
-        program = program.env(&format!("RUAD_MAILBOXES__DMARC__{key}"), value);
-    }
-    program
+    let program = Program::new(["mailbox", "test", name]);
+    in_environment(program, dovecot, settings)
 }
 
 /// The first line that says that something failed.

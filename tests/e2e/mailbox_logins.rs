@@ -7,7 +7,7 @@ use server::{Secret, mailbox};
 
 use crate::{
     harness::{Database, Dovecot, Fault, PASSWORD, Program, Scripted, Serving, eventually},
-    mailbox::{becomes, config, fails, plain_config, reports, serve, settles},
+    mailbox::{becomes, config, fails, in_environment, plain_config, reports, serve, settles},
 };
 
 fn failed_logins(dovecot: &Dovecot) -> usize {
@@ -117,33 +117,14 @@ async fn troubles_of_the_server_are_no_wrong_password() {
     assert_eq!(state["last_error"]["code"], "bye");
 }
 
-/// `ruad serve` as a program, so that its log is seen.
-async fn serving(database: &Database, dovecot: &Dovecot, password: &str) -> Serving {
-    let port = dovecot.imaps_port.to_string();
-    let set = |program: Program, key: &str, value: &str| {
-        program.env(&format!("RUAD_MAILBOXES__DMARC__{key}"), value)
-    };
-    let mut program = Program::new(["serve"])
-        .on(database)
-        .env("RUAD_LOG__LEVEL", "trace");
-    for (key, value) in [
-        ("HOST", "localhost"),
-        ("PORT", &port),
-        ("CA_FILE", dovecot.certificates.ca_file.to_str().unwrap()),
-        ("USER", "dmarc"),
-        ("PASSWORD", password),
-    ] {
-        program = set(program, key, value);
-    }
-    Serving::start(program).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_neither_logged_nor_shown() {
     let (dovecot, mailbox) = server().await;
     let database = Database::fresh().await;
     for (password, count) in [("not the right one", 0), (PASSWORD, 1)] {
-        let serving = serving(&database, &dovecot, password).await;
+        let program = Program::new(["serve"]).on(&database);
+        let program = in_environment(program, &dovecot, &[("PASSWORD", password)]);
+        let serving = Serving::start(program.env("RUAD_LOG__LEVEL", "trace")).await;
         eventually("the mailbox is tried", async || {
             let found: i64 = database.value("select count(*) from deliveries").await;
             let failed = "select count(*) from mailboxes where state = 'failed'";

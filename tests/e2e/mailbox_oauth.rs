@@ -6,8 +6,11 @@ use server::{Secret, mailbox};
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 use crate::{
-    harness::{Dovecot, DovecotOptions, Failure, Mailbox, Service, Tokens, eventually},
-    mailbox::{becomes, config, fails, reports, serve, settles, with_mailbox},
+    harness::{
+        Database, Dovecot, DovecotOptions, Failure, Mailbox, Program, Service, Serving, Tokens,
+        eventually,
+    },
+    mailbox::{becomes, config, fails, in_environment, reports, serve, settles, with_mailbox},
 };
 
 /// A mail server, where it gets its tokens, and a user with a mail.
@@ -236,4 +239,45 @@ async fn redirect_to(url: &str) -> String {
         }
     });
     format!("http://{address}/token")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_secrets_are_not_logged() {
+    let provider = Provider::start().await;
+    provider.tokens.rotate();
+    let database = Database::fresh().await;
+    let (url, consent) = (
+        provider.tokens.url(),
+        provider.tokens.refresh_token("dmarc"),
+    );
+    let settings = [
+        ("AUTH", "refresh-token"),
+        ("TOKEN_URL", url.as_str()),
+        ("CLIENT_ID", "ruad"),
+        ("CLIENT_SECRET", "s&cret"),
+        ("REFRESH_TOKEN", &consent),
+    ];
+    let program = Program::new(["serve"]).on(&database);
+    let program = in_environment(program, &provider.dovecot, &settings);
+    let serving = Serving::start(program.env("RUAD_LOG__LEVEL", "trace")).await;
+    eventually("the mail is stored", async || {
+        database.report_count().await == 1
+    })
+    .await;
+    let shown: String = database
+        .value("select mailboxes::text from mailboxes")
+        .await;
+    let said = serving.process.said() + &shown;
+    // As they are and as they are written in a form.
+    for secret in [
+        "s&cret",
+        "s%26cret",
+        "access+",
+        "access%2B",
+        "refresh+",
+        "refresh%2B",
+    ] {
+        assert!(!said.contains(secret), "{secret}");
+    }
+    serving.process.kill().await;
 }

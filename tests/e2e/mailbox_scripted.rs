@@ -164,10 +164,8 @@ async fn the_last_mail_may_vanish_before_it_is_looked_for() {
         settles(&service, 1).await;
         becomes(&service, "waiting").await;
         // It is told of, and gone.
-        for command in ["UID FETCH *"] {
-            let expunge = |folders: &mut Folders| folders.expunge("INBOX", 2);
-            server.on(command, 1, Fault::Meanwhile(Box::new(expunge)));
-        }
+        let expunge = |folders: &mut Folders| folders.expunge("INBOX", 2);
+        server.on("UID FETCH *", 1, Fault::Meanwhile(Box::new(expunge)));
         server.deliver("INBOX", reports(2).remove(1));
         eventually("it is gone", async || server.folder("INBOX").len() == 1).await;
         server.deliver("INBOX", reports(3).remove(2));
@@ -178,7 +176,7 @@ async fn the_last_mail_may_vanish_before_it_is_looked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_the_server_does_not_hand_out_keeps_no_other() {
-    for (what, code) in [("BODY", "fetch"), ("INTERNALDATE", "fetch")] {
+    for what in ["BODY", "INTERNALDATE"] {
         let server = server(5).await;
         for uids in ["1:5", "3"] {
             let command: &str = format!("UID FETCH {uids} (UID {what}").leak();
@@ -186,7 +184,7 @@ async fn a_mail_that_the_server_does_not_hand_out_keeps_no_other() {
             server.on(command, 1, refusal);
         }
         let service = serve(plain_config(&server)).await;
-        let detail = fails(&service, code).await;
+        let detail = fails(&service, "fetch").await;
         assert!(
             detail.contains("has UID 3") && detail.contains("damaged"),
             "{detail}"
@@ -209,13 +207,21 @@ async fn a_mail_without_an_answer_is_not_taken_for_removed() {
         ..plain_config(&server)
     })
     .await;
-    fails(&service, "fetch").await;
-    all_taken(&service, 3).await;
+    let detail = fails(&service, "fetch").await;
+    assert!(detail.contains("says nothing about it"), "{detail}");
+    settles(&service, 3).await;
+    becomes(&service, "waiting").await;
 }
 
-async fn all_taken(service: &Service, mail_count: usize) {
-    settles(service, mail_count).await;
-    becomes(service, "waiting").await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_for_a_while_is_not_asked_for_each_mail() {
+    let server = server(3).await;
+    let busy = "NO [UNAVAILABLE] too many commands";
+    server.on("UID FETCH 1:3 (UID BODY", 1, Fault::Answer(busy));
+    let service = serve(plain_config(&server)).await;
+    assert_eq!(error(&service).await, "refused");
+    all_is_well(&service, &server, 3).await;
+    assert_eq!(commands(&server, "UID FETCH 1 "), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use server::mailbox::{self, After};
 
 use crate::{
     harness::{Database, Dovecot, DovecotOptions, Program, Scripted, Serving, eventually},
-    mailbox::{becomes, config, plain_config, reports, serve, settles},
+    mailbox::{becomes, in_environment, plain_config, reports, serve, settles},
 };
 
 /// The UIDs that a set such as `1:3,5` names.
@@ -90,20 +90,7 @@ async fn much_mail_is_worked_on_at_once_and_in_bounded_memory() {
     let mailbox = dovecot.mailbox("dmarc").await;
     mailbox.deliver_all("INBOX", reports(MAILS as usize)).await;
     let database = Database::fresh().await;
-    let settings = config(&dovecot, "dmarc");
-    let mut program = Program::new(["serve"]).on(&database);
-    for (key, value) in [
-        ("HOST", settings.host.clone()),
-        ("PORT", settings.port.to_string()),
-        (
-            "CA_FILE",
-            dovecot.certificates.ca_file.display().to_string(),
-        ),
-        ("USER", settings.user.clone()),
-        ("PASSWORD", crate::harness::PASSWORD.to_owned()),
-    ] {
-        program = program.env(&format!("RUAD_MAILBOXES__DMARC__{key}"), value);
-    }
+    let program = in_environment(Program::new(["serve"]).on(&database), &dovecot, &[]);
     let serving = Serving::start(program).await;
     let start = Instant::now();
     let mut first = None;
