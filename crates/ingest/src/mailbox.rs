@@ -11,6 +11,7 @@ mod config;
 mod connect;
 mod fault;
 mod imap;
+mod mail;
 mod probe;
 mod session;
 mod tls;
@@ -30,12 +31,11 @@ use self::{
     backoff::Backoff,
     fault::{Fault, Pause},
     session::{Memory, serve},
-    token::TokenSource,
 };
 
 pub use crate::authenticity::Method;
 pub use config::{After, Auth, Config, Security};
-pub use probe::{Step, probe};
+pub use probe::{Probed, Step, probe};
 
 /// How long a session may take to end when the program is to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -192,9 +192,10 @@ impl Mailbox {
         held: &watch::Receiver<Instant>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
-        if memory.tokens.is_none() {
+        if config.auth == Auth::RefreshToken {
+            // Somebody else may have got a newer one: another process, or `ruad mailbox test`.
             let kept = self.intake.store.refresh_token(&self.name).await?;
-            memory.tokens = Some(TokenSource::new(config, kept));
+            memory.tokens.heed(config, kept);
         }
         memory.did_work = false;
         serve(self, config, memory, held, stop).await

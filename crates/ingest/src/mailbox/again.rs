@@ -11,7 +11,8 @@ use super::{
     After,
     fault::Fault,
     imap::uid_set,
-    session::{Mail, Session, open_command, uid_of},
+    mail::{Mail, uid_of},
+    session::{Session, open_command},
 };
 
 /// What was moved last lies at the end of a folder: no more mails than this are looked at.

@@ -215,7 +215,7 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The command, without what it was applied to.
-    pub(crate) command: String,
+    command: String,
     /// The response code (RFC 5530), if any.
     code: Option<String>,
     text: String,
@@ -235,6 +235,12 @@ impl Refusal {
             code,
             text: one_line(text),
         }
+    }
+
+    /// Whether the server refuses because of its own state, not because of what it was asked for.
+    pub(crate) fn is_passing(&self) -> bool {
+        const CODES: [&str; 5] = ["UNAVAILABLE", "INUSE", "LIMIT", "THROTTLED", "ALERT"];
+        CODES.iter().any(|code| self.is(code))
     }
 
     pub(crate) fn is(&self, code: &str) -> bool {
