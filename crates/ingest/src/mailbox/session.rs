@@ -76,7 +76,10 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
     mailbox.set_state(MailboxState::Connecting).await?;
-    let greeted = connect(config).await?;
+    let Some(greeted) = stop.run_until_cancelled(connect(config)).await else {
+        return Ok(());
+    };
+    let greeted = greeted?;
     let tokens = &mut memory.tokens;
     let logged_in = log_in(config, greeted, tokens).await;
     if let Some(sealed) = &tokens.to_keep {
