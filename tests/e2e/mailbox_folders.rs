@@ -3,7 +3,7 @@
 use server::mailbox::{self, After};
 
 use crate::{
-    harness::{Dovecot, DovecotOptions, Fault, Mailbox, Scripted, eventually},
+    harness::{Dovecot, DovecotOptions, Fault, Folders, Mailbox, Scripted, eventually},
     mailbox::{becomes, config, fails, mail, plain_config, reports, serve, settles},
 };
 
@@ -101,6 +101,19 @@ async fn a_folder_that_may_not_be_made_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_somebody_else_makes_is_used() {
+    let server = Scripted::start().await;
+    server.deliver("INBOX", reports(1).remove(0));
+    let make = |folders: &mut Folders| folders.create("ruad-done");
+    server.on("CREATE", 1, Fault::Meanwhile(Box::new(make)));
+    let service = serve(moving(plain_config(&server))).await;
+    settles(&service, 1).await;
+    let state = becomes(&service, "waiting").await;
+    assert_eq!(state["last_error"], serde_json::Value::Null);
+    assert_eq!(server.folder("ruad-done").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_done_folder_that_is_gone_is_made_again() {
     let (dovecot, mailbox) = server(DovecotOptions::default(), 1).await;
     let service = serve(moving(config(&dovecot, "dmarc"))).await;
@@ -122,8 +135,7 @@ async fn a_done_folder_that_is_gone_is_made_again() {
         mailbox.folder("ruad-done").await.len() == 1
     })
     .await;
-    let state = becomes(&service, "waiting").await;
-    assert_eq!(state["last_error"], serde_json::Value::Null);
+    becomes(&service, "waiting").await;
     settles(&service, 3).await;
     assert_eq!(mailbox.folder("archive").await.len(), 1);
 }

@@ -124,6 +124,8 @@ impl Session<'_> {
             .run(&format!("CREATE {}", quoted(folder)), |_| {})
             .await
         {
+            // Somebody else was quicker.
+            Err(Fault::Refused(refusal)) if refusal.is("ALREADYEXISTS") => return Ok(()),
             Err(Fault::Refused(refusal)) => return Err(as_target(folder, refusal)),
             made => made?,
         }
