@@ -240,7 +240,7 @@ pub(crate) fn options(seed: u64, reports: usize, records_max: u64) -> Options {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_nothing_and_move_nothing_twice() {
-    let mut load = Load::new(options(21, 4630, 30), MOVE).await;
+    let mut load = Load::new(options(21, 4630, 38), MOVE).await;
     let mut servings = vec![load.serve().await];
     load.torment(&mut servings, 20, &mut Random(21)).await;
     load.is_finished().await;
@@ -260,7 +260,7 @@ async fn nor_do_they_where_mail_is_only_marked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_a_mailbox_through_the_same() {
-    let mut load = Load::new(options(23, 4630, 30), MOVE).await;
+    let mut load = Load::new(options(23, 4630, 38), MOVE).await;
     let mut servings = vec![load.serve().await, load.serve().await];
     load.torment(&mut servings, 20, &mut Random(23)).await;
     load.is_finished().await;
