@@ -243,6 +243,26 @@ async fn a_directory_may_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_directory_costs_nothing() {
+    let database = Database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Program::new(["serve"])
+        .on(&database)
+        .env("RUAD_DIRECTORIES__SPOOL__PATH", folder.path());
+    let serving = Serving::start(serve).await;
+    fs::write(folder.path().join("a.xml"), report("1")).unwrap();
+    let done = folder.path().join("done");
+    eventually("it is taken", async || names(&done) == ["a.xml"]).await;
+    // Whatever is left to be done after the start and the file is done before long.
+    eventually("nothing is done any more", async || {
+        let before = serving.process.processor_ticks();
+        sleep(Duration::from_secs(1)).await;
+        serving.process.processor_ticks() - before < 10
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_moved_is_taken_in_once() {
     // A link in place of the folder stops the move, for root as well.
     let spool = Spool::start_with(Database::fresh().await, 1, |path| {

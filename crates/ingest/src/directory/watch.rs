@@ -144,11 +144,11 @@ impl Watch {
             Ok(folder) => folder,
             Err(error) => return self.is_away(&error),
         };
-        if self
-            .found
-            .as_ref()
-            .is_none_or(|(found, _)| *found != folder)
-        {
+        // A directory that was made anew may have the inode of the one that was removed.
+        let is_same = |(found, ears): &(Folder, Option<Ears>)| {
+            *found == folder && !ears.as_ref().is_some_and(Ears::is_gone)
+        };
+        if !self.found.as_ref().is_some_and(is_same) {
             // What is put there from now on is heard of, and what was put there before is listed.
             let ears = self.listen(&folder.path);
             self.found = Some((folder.clone(), ears));
