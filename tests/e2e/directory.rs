@@ -250,6 +250,31 @@ async fn a_directory_may_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_over_the_limit_is_rejected_and_recorded() {
+    const TOO_MANY_BYTES: u64 = (2 << 30) + 1;
+    let spool = Spool::start().await;
+    for (name, start) in [
+        ("mbox", "From a@example.com Tue Jun 30 00:00:00 2026\n"),
+        ("plain", "<feedback>"),
+    ] {
+        let elsewhere = spool.path.with_file_name("elsewhere");
+        fs::write(&elsewhere, start).unwrap();
+        // The rest is a hole, which takes no room.
+        let file = File::options().write(true).open(&elsewhere).unwrap();
+        file.set_len(TOO_MANY_BYTES).unwrap();
+        fs::rename(elsewhere, spool.path.join(name)).unwrap();
+    }
+    spool.becomes(&[], &["mbox", "plain"]).await;
+    let deliveries = spool.service.list("/api/v1/deliveries").await;
+    assert_eq!(deliveries.len(), 2, "{deliveries:?}");
+    for delivery in deliveries {
+        assert_eq!(delivery["outcome"], "rejected", "{delivery}");
+        assert_eq!(delivery["size_bytes"], TOO_MANY_BYTES, "{delivery}");
+        assert_eq!(delivery["documents"][0]["code"], "too_large", "{delivery}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_directory_costs_nothing() {
     let database = Database::fresh().await;
     let folder = tempfile::tempdir().unwrap();
