@@ -275,6 +275,35 @@ async fn a_file_over_the_limit_is_rejected_and_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_database_refuses_does_not_keep_others() {
+    let database = Database::fresh().await;
+    let refuse = "alter table deliveries add constraint no_poison check (name <> 'poison.xml')";
+    database.execute(refuse).await;
+    let spool = Spool::start_with(database, 1, |path| {
+        fs::write(path.join("poison.xml"), report("poison")).unwrap();
+        for number in 0..100 {
+            let name = format!("{number:03}.xml");
+            fs::write(path.join(name), report(&number.to_string())).unwrap();
+        }
+    })
+    .await;
+    eventually("the others are taken", async || {
+        names(&spool.path.join("done")).len() == 100
+    })
+    .await;
+    assert_eq!(names(&spool.path), ["poison.xml"]);
+    let database = &spool.service.database;
+    database
+        .execute("alter table deliveries drop constraint no_poison")
+        .await;
+    eventually("it is taken when it can be", async || {
+        names(&spool.path.join("done")).len() == 101
+    })
+    .await;
+    assert_eq!(spool.service.database.report_count().await, 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_directory_costs_nothing() {
     let database = Database::fresh().await;
     let folder = tempfile::tempdir().unwrap();
