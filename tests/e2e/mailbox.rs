@@ -8,7 +8,7 @@ use serde_json::Value;
 use server::{Config, Secret, mailbox};
 
 use crate::{
-    harness::{Database, Dovecot, Mail, Mailbox, PASSWORD, Service, eventually},
+    harness::{Database, Dovecot, Mail, Mailbox, PASSWORD, Program, Scripted, Service, eventually},
     reports::{Options, generate},
 };
 
@@ -24,6 +24,46 @@ pub(crate) fn config(dovecot: &Dovecot, user: &str) -> mailbox::Config {
         lease_secs: 3,
         ..mailbox::Config::default()
     }
+}
+
+/// The same for a program, in its environment, and what is to be different.
+pub(crate) fn in_environment(
+    mut program: Program,
+    dovecot: &Dovecot,
+    settings: &[(&str, &str)],
+) -> Program {
+    let port = dovecot.imaps_port.to_string();
+    let usual = [
+        ("HOST", "localhost"),
+        ("PORT", &port),
+        ("CA_FILE", dovecot.certificates.ca_file.to_str().unwrap()),
+        ("USER", "dmarc"),
+        ("PASSWORD", PASSWORD),
+    ];
+    for (key, value) in usual.iter().chain(settings) {
+        program = program.env(&format!("RUAD_MAILBOXES__DMARC__{key}"), value);
+    }
+    program
+}
+
+/// The same for the scripted server, which has no TLS.
+pub(crate) fn plain_config(server: &Scripted) -> mailbox::Config {
+    mailbox::Config {
+        host: "127.0.0.1".into(),
+        port: server.port,
+        security: mailbox::Security::Plain,
+        user: "dmarc".into(),
+        password: Secret::from(PASSWORD),
+        timeout_secs: 2,
+        retry_max_secs: 1,
+        lease_secs: 3,
+        ..mailbox::Config::default()
+    }
+}
+
+/// `ruad serve` with a database and one mailbox.
+pub(crate) async fn serve(settings: mailbox::Config) -> Service {
+    Service::start_with(Database::fresh().await, with_mailbox(settings)).await
 }
 
 pub(crate) fn with_mailbox(settings: mailbox::Config) -> impl FnOnce(&mut Config) {
@@ -57,6 +97,33 @@ pub(crate) async fn becomes(service: &Service, state: &str) -> Value {
     })
     .await;
     last
+}
+
+/// Waits until a mailbox fails for a reason and returns what the API says about it.
+pub(crate) async fn fails(service: &Service, code: &str) -> String {
+    let mut last = Value::Null;
+    eventually(&format!("the mailbox fails: {code}"), async || {
+        let list = service.get("/api/v1/mailboxes").await;
+        last = list["items"][0].clone();
+        last["state"] == "failed" && last["last_error"]["code"] == code
+    })
+    .await;
+    last["last_error"]["detail"].as_str().unwrap().to_owned()
+}
+
+/// Mails with a report in each, all different.
+pub(crate) fn reports(count: usize) -> Vec<Bytes> {
+    let options = Options {
+        seed: 3,
+        reports: count,
+        records_max: 2,
+        duplicates: 0,
+        malformed: 0,
+    };
+    let reports = generate(options).reports.into_iter().zip(1..);
+    reports
+        .map(|(report, number)| mail(&format!("{number}@example.net"), &report.xml()))
+        .collect()
 }
 
 /// Waits until all mails of a number are in the ledger.

@@ -163,12 +163,12 @@ async fn the_verdict_of_the_mail_server_is_believed() {
     let service = Service::start_with(Database::fresh().await, with_mailbox(settings)).await;
 
     let deliveries = settles(&service, 2).await;
-    let outcomes: Vec<&str> = ["true", "false"]
+    let outcomes: Vec<&str> = [true, false]
         .into_iter()
         .map(|pass| {
             let mut found = deliveries
                 .iter()
-                .filter(|one| one["mail"]["dmarc_pass"].to_string() == pass);
+                .filter(|one| one["mail"]["dmarc_pass"] == pass);
             found.next().unwrap()["outcome"].as_str().unwrap()
         })
         .collect();

@@ -8,7 +8,10 @@ use sqlx::types::Uuid;
 use store::{Delivery, Outcome, OutcomeRow, Pending, Store, Submission};
 use time::macros::datetime;
 
-use crate::{harness::Database, reports::Report};
+use crate::{
+    harness::{Database, Service},
+    reports::Report,
+};
 
 /// A delivery with these reports, read as `ingest` does.
 fn submission(reports: &[Report]) -> Submission {
@@ -285,6 +288,28 @@ async fn assert_only_one_is_rejected(spoil: impl Fn(&mut report::ReportMetadata)
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_rejected_alone() {
     assert_only_one_is_rejected(|metadata| metadata.generator = Some("zero\0byte".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_report_that_the_database_refuses_is_rejected() {
+    let service = Service::start().await;
+    // Stands for whatever a later schema may refuse.
+    service
+        .database
+        .execute("alter table records add constraint no_such_position check (position < 5500)")
+        .await;
+    let large = (0..6_000).fold(Report::new("example.com", "large"), |report, _| {
+        report.passing("192.0.2.1", 1)
+    });
+    let answer = service.upload(large.xml()).await;
+
+    assert_eq!(answer.status, 422, "{answer:?}");
+    let json = answer.json();
+    assert_eq!(json["reports"][0]["code"], "not_storable");
+    assert_eq!(json["reports"][0]["report_id"], "large");
+    assert_eq!(service.database.report_count().await, 0);
+    let rows = "select count(*) from quarantine";
+    assert_eq!(service.database.value::<i64>(rows).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

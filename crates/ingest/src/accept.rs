@@ -85,6 +85,17 @@ impl Intake {
         }
     }
 
+    /// Runs work on a thread of its own, not more at a time than there are cores.
+    pub(crate) async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.readers.acquire().await;
+        let _permit = permit.map_err(|_| store::Error::Closed)?;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Error::Read(io::Error::other(error)))
+    }
+
     /// The same intake with a reader of its own, for deliveries that must not wait for those of this one.
     pub(crate) fn aside(&self) -> Self {
         Self {
@@ -203,11 +214,46 @@ async fn stream(
     documents: &[Pending],
     steps: &mut mpsc::Receiver<Step>,
 ) -> Result<OutcomeRow, Error> {
+    let mut is_read = false;
+    match try_stream(intake, delivery, &head, documents, steps, &mut is_read).await {
+        // The database refuses the data itself: trying again cannot help.
+        Err(Error::Store(error)) if error.is_data() => {
+            tracing::error!(delivery.id = %delivery.delivery_id, %error, "the database refuses a report");
+            if !is_read {
+                skip_report(steps).await?;
+            }
+            let detail = Some(error.to_string());
+            let row = OutcomeRow::without_report(
+                head.path,
+                Outcome::Rejected,
+                store::NOT_STORABLE,
+                detail,
+            );
+            Ok(row.with_header(&head.header))
+        }
+        streamed => streamed,
+    }
+}
+
+async fn try_stream(
+    intake: &Intake,
+    delivery: &store::Delivery,
+    head: &LargeHead,
+    documents: &[Pending],
+    steps: &mut mpsc::Receiver<Step>,
+    is_read: &mut bool,
+) -> Result<OutcomeRow, Error> {
     let mut report = intake.store.stream(delivery, &head.header).await?;
     loop {
         match steps.recv().await {
             Some(Step::Records(records)) => report.records(&records).await?,
-            Some(Step::LargeEnd(Ok(summary))) => {
+            Some(Step::LargeEnd(ended)) => {
+                *is_read = true;
+                // Dropping the stream stores nothing of the report.
+                let summary = match ended {
+                    Ok(summary) => summary,
+                    Err(row) => return Ok(*row),
+                };
                 let settled: Vec<OutcomeRow> = documents
                     .iter()
                     .filter_map(|document| match document {
@@ -215,10 +261,21 @@ async fn stream(
                         Pending::Report { .. } => None,
                     })
                     .collect();
-                return Ok(report.finish(head.path, &summary, &settled).await?);
+                let path = head.path.clone();
+                return Ok(report.finish(path, &summary, &settled).await?);
             }
-            // Dropping the stream stores nothing of the report.
-            Some(Step::LargeEnd(Err(row))) => return Ok(*row),
+            Some(Step::Failed(error)) => return Err(Error::Read(error)),
+            Some(Step::Documents(_)) | None => return Err(reader_lost()),
+        }
+    }
+}
+
+/// Reads on to the end of a report of which nothing is stored.
+async fn skip_report(steps: &mut mpsc::Receiver<Step>) -> Result<(), Error> {
+    loop {
+        match steps.recv().await {
+            Some(Step::Records(_)) => {}
+            Some(Step::LargeEnd(_)) => return Ok(()),
             Some(Step::Failed(error)) => return Err(Error::Read(error)),
             Some(Step::Documents(_)) | None => return Err(reader_lost()),
         }

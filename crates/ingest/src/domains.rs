@@ -2,12 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mistake;
+
 /// Policy domains whose reports are stored, their subdomains included; none means all.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct AllowedDomains(Vec<String>);
 
 impl AllowedDomains {
+    /// Finds what can never be the domain of a report.
+    pub fn check_all(&self) -> Result<(), Mistake> {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_letter);
+        match self.0.iter().find(|name| !name.split('.').all(is_label)) {
+            None => Ok(()),
+            Some(name) => Err(Mistake::new(
+                "domains",
+                format!(
+                    "holds {name:?}: write a domain such as example.com, which stands for its subdomains as well; beyond ASCII as it \
+                     is in the DNS (xn--...)"
+                ),
+            )),
+        }
+    }
+
     /// Whether reports for a policy domain, in lower case, are stored.
     pub(crate) fn allows(&self, policy_domain: &str) -> bool {
         self.0.is_empty()
@@ -46,5 +64,28 @@ mod tests {
             assert!(!domains.allows(other), "{other}");
         }
         assert!(AllowedDomains::default().allows("anything.example"));
+    }
+
+    #[test]
+    fn what_would_never_match_is_a_mistake() {
+        let check = |domain: &str| AllowedDomains::from(vec![domain.into()]).check_all();
+        for good in [
+            "example.com",
+            "EXAMPLE.com.",
+            "xn--bcher-kva.example",
+            "a_b.example",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "*.example.com",
+            "https://example.com",
+            "bücher.example",
+            "a b",
+        ] {
+            assert_eq!(check(bad).unwrap_err().key, "domains", "{bad}");
+        }
     }
 }

@@ -5,11 +5,13 @@
 //! [`fault`](Fault) with a code and an advice; it is tried again after a pause.
 
 mod acknowledge;
+mod again;
 mod backoff;
 mod config;
 mod connect;
 mod fault;
 mod imap;
+mod mail;
 mod probe;
 mod session;
 mod tls;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use store::{MailboxPosition, MailboxState};
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,15 +31,17 @@ use self::{
     backoff::Backoff,
     fault::{Fault, Pause},
     session::{Memory, serve},
-    token::TokenSource,
 };
 
 pub use crate::authenticity::Method;
 pub use config::{After, Auth, Config, Security};
-pub use probe::{Step, probe};
+pub use probe::{Probed, Step, probe};
 
 /// How long a session may take to end when the program is to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a process asks for a mailbox that another one works on, at least.
+const TAKE_OVER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often a database that is away is asked again.
 const DATABASE_RETRY: Duration = Duration::from_secs(1);
@@ -73,13 +77,14 @@ impl Mailbox {
     pub async fn run(self, stop: CancellationToken) {
         let mut is_waiting = false;
         while !stop.is_cancelled() {
-            let mut retry = self.config.lease() / 3;
+            let mut retry = TAKE_OVER_INTERVAL.min(self.config.lease() / 3);
+            let asked = Instant::now();
             let leased = stop.run_until_cancelled(self.lease()).await;
             match leased {
                 None => return,
                 Some(Ok(true)) => {
                     is_waiting = false;
-                    self.hold(&stop).await;
+                    self.hold(asked, &stop).await;
                 }
                 Some(Ok(false)) => {
                     if !is_waiting {
@@ -109,11 +114,11 @@ impl Mailbox {
     }
 
     /// Works for as long as the lease is held.
-    async fn hold(&self, stop: &CancellationToken) {
-        let begun = Instant::now();
+    async fn hold(&self, asked: Instant, stop: &CancellationToken) {
+        let (until, held) = watch::channel(asked + self.config.lease());
         tokio::select! {
-            () = self.work(stop) => {}
-            () = self.keep_lease(begun) => {
+            () = self.work(&held, stop) => {}
+            () = self.keep_lease(until) => {
                 tracing::warn!(mailbox = self.name, "the lease of the mailbox is lost; it is asked for again");
             }
             () = async {
@@ -130,29 +135,29 @@ impl Mailbox {
     }
 
     /// Renews the lease, and returns when it is no longer ours.
-    async fn keep_lease(&self, begun: Instant) {
+    async fn keep_lease(&self, until: watch::Sender<Instant>) {
         let lease = self.config.lease();
-        let mut until = begun + lease;
         loop {
             tokio::time::sleep(lease / 3).await;
             let asked = Instant::now();
-            match tokio::time::timeout_at(until, self.lease()).await {
-                Ok(Ok(true)) => until = asked + lease,
+            let end = *until.borrow();
+            match tokio::time::timeout_at(end, self.lease()).await {
+                Ok(Ok(true)) => _ = until.send_replace(asked + lease),
                 Ok(Ok(false)) | Err(_) => return,
-                Ok(Err(_)) if Instant::now() >= until => return,
+                Ok(Err(_)) if Instant::now() >= end => return,
                 Ok(Err(_)) => {}
             }
         }
     }
 
     /// Serves session after session.
-    async fn work(&self, stop: &CancellationToken) {
+    async fn work(&self, held: &watch::Receiver<Instant>, stop: &CancellationToken) {
         let mut memory = Memory::default();
         let mut backoff = Backoff::default();
         let mut last_code = None;
         while !stop.is_cancelled() {
             let config = self.config.with_secrets_of_now();
-            let fault = match self.session(&config, &mut memory, stop).await {
+            let fault = match self.session(&config, &mut memory, held, stop).await {
                 Ok(()) => {
                     // The token grew old, or it is time to stop.
                     backoff = Backoff::default();
@@ -184,14 +189,16 @@ impl Mailbox {
         &self,
         config: &Config,
         memory: &mut Memory,
+        held: &watch::Receiver<Instant>,
         stop: &CancellationToken,
     ) -> Result<(), Fault> {
-        if memory.tokens.is_none() {
+        if config.auth == Auth::RefreshToken {
+            // Somebody else may have got a newer one: another process, or `ruad mailbox test`.
             let kept = self.intake.store.refresh_token(&self.name).await?;
-            memory.tokens = Some(TokenSource::new(config, kept));
+            memory.tokens.heed(config, kept);
         }
         memory.did_work = false;
-        serve(self, config, memory, stop).await
+        serve(self, config, memory, held, stop).await
     }
 
     /// Says what is wrong where it can be seen. If the database is what is wrong, the log has it.

@@ -83,16 +83,7 @@ pub(crate) fn read(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) {
 fn read_documents(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) -> Result<(), Stop> {
     let (size_bytes, sha256) = measure(&delivery.body)?;
     let mut reader = Reader {
-        delivery: store::Delivery {
-            delivery_id: delivery.delivery_id,
-            origin: delivery.origin,
-            name: delivery.name.map(printable),
-            received_at: delivery.received_at,
-            size_bytes,
-            sha256: Some(sha256),
-            body: delivery.body,
-            authenticity: delivery.authenticity,
-        },
+        delivery: for_ledger(delivery, size_bytes, Some(sha256)),
         rules,
         steps,
         documents: Vec::new(),
@@ -265,6 +256,24 @@ fn defect(path: String) -> OutcomeRow {
     let detail =
         "a defect in ruad; the document is kept and can be tried again with another version";
     OutcomeRow::without_report(path, Outcome::Rejected, "internal", Some(detail.into()))
+}
+
+/// A delivery as it goes into the ledger.
+pub(crate) fn for_ledger(
+    delivery: Delivery,
+    size_bytes: u64,
+    sha256: Option<[u8; 32]>,
+) -> store::Delivery {
+    store::Delivery {
+        delivery_id: delivery.delivery_id,
+        origin: delivery.origin,
+        name: delivery.name.map(printable),
+        received_at: delivery.received_at,
+        size_bytes,
+        sha256,
+        body: delivery.body,
+        authenticity: delivery.authenticity,
+    }
 }
 
 /// Size and SHA-256 of the bytes as delivered.

@@ -5,7 +5,7 @@ use store::{Outcome, OutcomeRow, Pending, Submission};
 use crate::{
     Accepted, Delivery, Error, Intake,
     files::FILE_BYTES_MAX,
-    read::{measure, printable},
+    read::{for_ledger, measure},
 };
 
 /// Why a delivery is not looked into.
@@ -53,7 +53,8 @@ pub(crate) async fn refuse(
     let row = OutcomeRow::without_report(String::new(), Outcome::Rejected, code, Some(detail));
     let (size_bytes, sha256) = match refusal {
         Refusal::NotAuthentic => {
-            let (size_bytes, sha256) = measure(&delivery.body)?;
+            let body = delivery.body.clone();
+            let (size_bytes, sha256) = intake.on_a_core(move || measure(&body)).await??;
             (size_bytes, Some(sha256))
         }
         Refusal::TooLarge { size_bytes } | Refusal::FileTooLarge { size_bytes } => {
@@ -62,16 +63,7 @@ pub(crate) async fn refuse(
     };
     let delivery_id = delivery.delivery_id;
     let submission = Submission {
-        delivery: store::Delivery {
-            delivery_id,
-            origin: delivery.origin,
-            name: delivery.name.map(printable),
-            received_at: delivery.received_at,
-            size_bytes,
-            sha256,
-            body: delivery.body,
-            authenticity: delivery.authenticity,
-        },
+        delivery: for_ledger(delivery, size_bytes, sha256),
         documents: vec![Pending::Settled(row)],
     };
     let room = intake.store.reserve(0).await?;

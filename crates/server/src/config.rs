@@ -109,8 +109,14 @@ impl Config {
             Some(file) => {
                 let text = fs::read_to_string(file)
                     .with_context(|| format!("reading the config file {}", file.display()))?;
-                toml::from_str::<Table>(&text)
-                    .map_err(|error| anyhow!("config file {}: {error}", file.display()))?
+                toml::from_str::<Table>(&text).map_err(|error| {
+                    let line = line_of(&text, &error);
+                    anyhow!(
+                        "config file {}, line {line}: {}",
+                        file.display(),
+                        error.message()
+                    )
+                })?
             }
             None => Table::new(),
         };
@@ -167,12 +173,24 @@ impl Config {
             let checked = directory.check_all();
             checked.map_err(|mistake| anyhow!("config: directories.{name}.{mistake}"))?;
         }
+        let checked = self.domains.check_all();
+        checked.map_err(|mistake| anyhow!("config: {mistake}"))?;
         let checked = self.lmtp.check_all();
         checked.map_err(|mistake| anyhow!("config: lmtp.{mistake}"))?;
         let checked = self.dns.check_all();
         checked.map_err(|mistake| anyhow!("config: dns.{mistake}"))?;
         Ok(self)
     }
+}
+
+/// Where a mistake is. What stands there is not shown: it may be half a password.
+fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let start = error.span().map_or(0, |span| span.start);
+    1 + text
+        .bytes()
+        .take(start)
+        .filter(|byte| *byte == b'\n')
+        .count()
 }
 
 /// Names stand in the ledger, in addresses of the API and in variables of the environment.
@@ -261,12 +279,9 @@ fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -
         })?,
         Some(Value::String(_)) => Value::String(value.into()),
         Some(Value::Array(_)) => {
-            let items = value.split(',');
-            Value::Array(
-                items
-                    .map(|item| Value::String(item.trim().into()))
-                    .collect(),
-            )
+            let items = value.split(',').map(str::trim);
+            let items = items.filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.into())).collect())
         }
         // Keys without a default are texts.
         None if WITHOUT_DEFAULT.contains(&key.as_str()) => Value::String(value.into()),
@@ -387,6 +402,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_is_an_empty_list() {
+        let config = load("", &[("RUAD_DOMAINS", "")]).unwrap();
+        assert_eq!(Vec::from(config.domains), [] as [String; 0]);
+    }
+
+    #[test]
+    fn mistakes_do_not_show_secrets() {
+        let mailbox = "[mailboxes.dmarc]\nhost = 'h'\nuser = 'u'\n";
+        for secret in ["password = 12345678", "password = \"12345678"] {
+            let error = load(&format!("{mailbox}{secret}"), &[]).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(!error.contains("12345678"), "{error}");
+        }
+        refused(&format!("{mailbox}password = \"1"), &[], "line 4");
+        refused(&format!("{mailbox}password = 1"), &[], "password");
+    }
+
+    #[test]
     fn mistakes_are_named() {
         refused("lisen = '127.0.0.1:1'", &[], "lisen");
         refused("[http]\nuploads = 1", &[], "uploads");
@@ -409,6 +442,7 @@ mod tests {
         refused(&format!("{mailbox}pasword = 'p'"), &[], "pasword");
         refused(&format!("{mailbox}password_file = 'f'"), &[], "not both");
         refused(&mailbox.replace("dmarc", "'D M'"), &[], "mailboxes.D M");
+        refused("domains = ['*.example.com']", &[], "domains");
         refused("[directories.spool]", &[], "directories.spool.path");
         refused("[lmtp]\nlisten = '127.0.0.1:1'", &[], "lmtp.recipients");
     }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// The code of a report whose data the database refuses.
+pub const NOT_STORABLE: &str = "not_storable";
+
 /// A failure of ours: nothing is lost, and the same call may be made again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -56,7 +59,7 @@ impl Error {
     }
 
     /// Whether the database refused the data itself, so that trying again cannot help (SQLSTATE classes 22, 23, 54).
-    pub(crate) fn is_data(&self) -> bool {
+    pub fn is_data(&self) -> bool {
         let Self::Database(error) = self else {
             return false;
         };

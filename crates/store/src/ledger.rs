@@ -316,6 +316,42 @@ impl Store {
             .map(|row| Ok((row.delivery_id, outcome(&row.outcome)?)))
             .collect()
     }
+
+    /// For each of these deliveries, how many have come the same way with the same bytes and an id of the same time,
+    /// itself included: as often as the same mail was delivered.
+    pub async fn twin_counts(&self, delivery_ids: &[Uuid]) -> Result<HashMap<Uuid, usize>, Error> {
+        // Whatever follows the time in a version 7 UUID.
+        const REST: u128 = (1 << 80) - 1;
+        let bound = |change: fn(u128) -> u128| -> Vec<Uuid> {
+            let ids = delivery_ids.iter();
+            ids.map(|id| Uuid::from_u128(change(id.as_u128())))
+                .collect()
+        };
+        let rows = sqlx::query!(
+            r#"
+            select d.delivery_id, count(*) as "count!"
+            from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as asked (delivery_id, first_id, last_id)
+            join deliveries d
+                on d.delivery_id = asked.delivery_id
+            join deliveries twin
+                on twin.delivery_id between asked.first_id and asked.last_id
+                and twin.origin = d.origin
+                and twin.size_bytes = d.size_bytes
+                and twin.sha256 is not distinct from d.sha256
+            group by d.delivery_id
+            "#,
+            delivery_ids,
+            &bound(|id| id & !REST),
+            &bound(|id| id | REST)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let count = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.delivery_id, count(row.count)))
+            .collect())
+    }
 }
 
 fn outcome(word: &str) -> Result<Outcome, Error> {

@@ -27,7 +27,7 @@ mod stream;
 mod writer;
 
 pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
-pub use error::Error;
+pub use error::{Error, NOT_STORABLE};
 pub use identity::{day_of, report_uid};
 pub use ledger::{DeliveryFilter, DeliveryRow, KEEP_RAW_BYTES_MAX, RawDelivery};
 pub use mailbox::{Mailbox, MailboxPosition, MailboxState};

@@ -261,10 +261,15 @@ impl Store {
         Ok(row.flatten())
     }
 
-    /// Keeps the newest refresh token of a mailbox.
+    /// Keeps the newest refresh token of a mailbox, which need not have been worked on yet.
     pub async fn keep_refresh_token(&self, name: &str, sealed: &[u8]) -> Result<(), Error> {
         sqlx::query!(
-            "update mailboxes set sealed_refresh_token = $2 where name = $1",
+            r#"
+            insert into mailboxes (name, state, sealed_refresh_token)
+            values ($1, 'stopped', $2)
+            on conflict (name) do update
+            set sealed_refresh_token = excluded.sealed_refresh_token
+            "#,
             name,
             sealed
         )

@@ -141,7 +141,7 @@ impl Running {
 
     /// Processor time so far, its own and the kernel's for it.
     pub(crate) fn processor_ticks(&self) -> u64 {
-        let id = self.child.id().unwrap();
+        let id = self.id();
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
         // proc(5): the name in parentheses may hold anything; behind it utime and stime are the 12th and 13th field.
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -154,8 +154,13 @@ impl Running {
         self.child.kill().await.unwrap();
     }
 
+    /// Of the process, which has not been waited for.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let pid = i32::try_from(self.id()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 

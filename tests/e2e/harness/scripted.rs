@@ -126,6 +126,11 @@ impl Scripted {
             .retain(|offered| *offered != capability);
     }
 
+    /// From now on it says that it can do this, too.
+    pub(crate) fn with(&self, capability: &'static str) {
+        self.shared.state().capabilities.push(capability);
+    }
+
     /// The n-th command from now on that begins like this meets a fault, once. The greeting counts as a command named
     /// `GREETING`, and `DONE` is one.
     pub(crate) fn on(&self, prefix: &'static str, nth: usize, fault: Fault) {
@@ -135,6 +140,11 @@ impl Scripted {
             remaining: nth,
             fault,
         });
+    }
+
+    /// From now on all is well: faults that are still to come do not.
+    pub(crate) fn recover(&self) {
+        self.shared.state().scripts.clear();
     }
 
     /// A new mail. Returns its UID.

@@ -1,6 +1,7 @@
 //! What becomes of mail after the commit.
 
 use store::Outcome;
+use tokio::time::Instant;
 
 use super::{
     After,
@@ -15,6 +16,10 @@ impl Session<'_> {
     pub(super) async fn acknowledge(&mut self, outcomes: &[(u32, Outcome)]) -> Result<(), Fault> {
         if self.config.after == After::Leave || outcomes.is_empty() {
             return Ok(());
+        }
+        if *self.held.borrow() <= Instant::now() {
+            // We were held up, and by now another process may be at work on the same mails.
+            return Err(Fault::LeaseLost);
         }
         if self.selected.is_read_only {
             self.trouble.get_or_insert(Fault::ReadOnly {
@@ -75,7 +80,7 @@ impl Session<'_> {
         self.imap.run(&marking, |_| {}).await.map_err(as_mark)
     }
 
-    async fn delete(&mut self, set: &str) -> Result<(), Fault> {
+    pub(super) async fn delete(&mut self, set: &str) -> Result<(), Fault> {
         self.mark(set, "\\Deleted").await?;
         // A plain EXPUNGE would remove what others have marked as well.
         if self.imap.can("UIDPLUS") {
@@ -119,6 +124,8 @@ impl Session<'_> {
             .run(&format!("CREATE {}", quoted(folder)), |_| {})
             .await
         {
+            // Somebody else was quicker.
+            Err(Fault::Refused(refusal)) if refusal.is("ALREADYEXISTS") => return Ok(()),
             Err(Fault::Refused(refusal)) => return Err(as_target(folder, refusal)),
             made => made?,
         }

@@ -103,6 +103,9 @@ pub(crate) enum Fault {
     /// What the server says is no IMAP.
     #[error("the server does not speak IMAP as it should; check host and port")]
     Protocol,
+    /// The lease ran out unnoticed: the process was frozen, or has far too little time.
+    #[error("this process was held up for longer than lease_secs; the mailbox is asked for again")]
+    LeaseLost,
     /// The database.
     #[error("nothing can be stored: {0}; nothing was acknowledged, it is tried again")]
     Store(crate::Error),
@@ -165,6 +168,7 @@ impl Fault {
             Self::ConnectionLost(_) => "connection_lost",
             Self::Stalled => "stalled",
             Self::Protocol => "protocol",
+            Self::LeaseLost => "lease_lost",
             Self::Store(_) => "database",
             Self::Unverified => "unverified",
         }
@@ -211,7 +215,7 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The command, without what it was applied to.
-    pub(crate) command: String,
+    command: String,
     /// The response code (RFC 5530), if any.
     code: Option<String>,
     text: String,
@@ -231,6 +235,12 @@ impl Refusal {
             code,
             text: one_line(text),
         }
+    }
+
+    /// Whether the server refuses because of its own state, not because of what it was asked for.
+    pub(crate) fn is_passing(&self) -> bool {
+        const CODES: [&str; 5] = ["UNAVAILABLE", "INUSE", "LIMIT", "THROTTLED", "ALERT"];
+        CODES.iter().any(|code| self.is(code))
     }
 
     pub(crate) fn is(&self, code: &str) -> bool {

@@ -7,7 +7,9 @@ use std::{pin::Pin, time::Duration};
 
 use async_imap::{
     Session,
-    imap_proto::{Capability, MailboxDatum, NameAttribute, Response, ResponseCode, Status},
+    imap_proto::{
+        Capability, MailboxDatum, NameAttribute, Response, ResponseCode, Status, StatusAttribute,
+    },
 };
 use tokio::{
     net::TcpStream,
@@ -190,6 +192,23 @@ impl Imap {
         self.run(&listing, |answer| is_there |= is_listed(answer))
             .await?;
         Ok(is_there)
+    }
+
+    /// The UID that the next mail in a folder will have.
+    pub(crate) async fn next_uid(&mut self, folder: &str) -> Result<u32, Fault> {
+        let mut next = 0;
+        let asking = format!("STATUS {} (UIDNEXT)", quoted(folder));
+        self.run(&asking, |answer| {
+            if let Response::MailboxData(MailboxDatum::Status { status, .. }) = answer {
+                for attribute in status {
+                    if let StatusAttribute::UidNext(uid) = attribute {
+                        next = *uid;
+                    }
+                }
+            }
+        })
+        .await?;
+        Ok(next)
     }
 
     /// The UIDs that meet the criteria, in order.

@@ -18,23 +18,34 @@ pub struct Step {
     pub outcome: Result<String, String>,
 }
 
-/// Tries a mailbox and tells each step as it is done. `false` if something does not work. `sealed_refresh_token` is what
-/// the store keeps for it.
+/// What trying a mailbox came to.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// Whether everything works.
+    pub is_well: bool,
+    /// A refresh token that took the place of the one used, for the store to keep.
+    pub sealed_refresh_token: Option<Vec<u8>>,
+}
+
+/// Tries a mailbox and tells each step as it is done. `sealed_refresh_token` is what the store keeps for it.
 pub async fn probe(
     config: &Config,
     sealed_refresh_token: Option<Vec<u8>>,
     tell: &mut dyn FnMut(Step),
-) -> bool {
+) -> Probed {
     let mut telling = Telling {
         tell,
         is_well: true,
     };
-    match try_all(config, sealed_refresh_token, &mut telling).await {
-        Ok(()) => telling.is_well,
-        Err((what, fault)) => {
-            telling.step(what, Err(fault.to_string()));
-            false
-        }
+    let config = config.with_secrets_of_now();
+    let mut tokens = TokenSource::default();
+    tokens.heed(&config, sealed_refresh_token);
+    if let Err((what, fault)) = try_all(&config, &mut tokens, &mut telling).await {
+        telling.step(what, Err(fault.to_string()));
+    }
+    Probed {
+        is_well: telling.is_well,
+        sealed_refresh_token: tokens.to_keep,
     }
 }
 
@@ -52,10 +63,9 @@ impl Telling<'_> {
 
 async fn try_all(
     config: &Config,
-    sealed_refresh_token: Option<Vec<u8>>,
+    tokens: &mut TokenSource,
     telling: &mut Telling<'_>,
 ) -> Result<(), (&'static str, Fault)> {
-    let config = &config.with_secrets_of_now();
     let greeted = connect(config).await.map_err(|fault| ("connect", fault))?;
     let security = match (&greeted.fingerprint, config.security) {
         (Some(fingerprint), Security::Tls | Security::Starttls) => {
@@ -65,13 +75,12 @@ async fn try_all(
     };
     let place = format!("{}:{}, {security}", config.host, config.port());
     telling.step("connect", Ok(place));
-    let mut tokens = TokenSource::new(config, sealed_refresh_token);
     if config.auth != Auth::Password {
         let token = tokens.token(config).await;
         token.map_err(|fault| ("access token", fault))?;
         telling.step("access token", Ok(config.token_url.clone()));
     }
-    let mut imap = log_in(config, greeted, &mut tokens)
+    let mut imap = log_in(config, greeted, tokens)
         .await
         .map_err(|fault| ("log in", fault))?;
     telling.step("log in", Ok(config.user.clone()));

@@ -5,13 +5,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use async_imap::imap_proto::{AttributeValue, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use report::Body;
 use store::{MailboxPosition, MailboxState, Outcome};
-use time::{OffsetDateTime, macros::format_description};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -20,11 +18,11 @@ use super::{
     connect::{connect, log_in},
     fault::Fault,
     imap::{Imap, Selected, uid_set},
+    mail::{Identity, Mail, body_of, uid_of},
     token::TokenSource,
 };
 use crate::{
     Delivery,
-    delivery_id::delivery_id,
     mail::{accept_mail, name_of},
     refuse::{Refusal, refuse},
 };
@@ -50,14 +48,13 @@ const STRIKES_MAX: u8 = 4;
 /// What is remembered from session to session.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Made when the store has been asked for what it keeps.
-    pub(super) tokens: Option<TokenSource>,
+    pub(super) tokens: TokenSource,
     uid_validity: u32,
     /// Mails being fetched.
     pub(super) in_flight: Vec<u32>,
     /// Mails that were being fetched when a session broke, and how often.
     strikes: HashMap<u32, u8>,
-    /// Whether the session at hand got so far that all is well.
+    /// Whether the session at hand got somewhere: mail was taken in, or all is well.
     pub(super) did_work: bool,
 }
 
@@ -75,11 +72,15 @@ pub(super) async fn serve(
     mailbox: &Mailbox,
     config: &Config,
     memory: &mut Memory,
+    held: &watch::Receiver<Instant>,
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
     mailbox.set_state(MailboxState::Connecting).await?;
-    let greeted = connect(config).await?;
-    let tokens = memory.tokens.get_or_insert_default();
+    let Some(greeted) = stop.run_until_cancelled(connect(config)).await else {
+        return Ok(());
+    };
+    let greeted = greeted?;
+    let tokens = &mut memory.tokens;
     let logged_in = log_in(config, greeted, tokens).await;
     if let Some(sealed) = &tokens.to_keep {
         let store = &mailbox.intake.store;
@@ -96,6 +97,7 @@ pub(super) async fn serve(
         mailbox,
         config,
         memory,
+        held,
         imap,
         selected,
         trouble: None,
@@ -126,22 +128,16 @@ pub(super) fn criteria(config: &Config, selected: &Selected) -> &'static str {
 }
 
 pub(super) struct Session<'a> {
-    mailbox: &'a Mailbox,
+    pub(super) mailbox: &'a Mailbox,
     pub(super) config: &'a Config,
     memory: &'a mut Memory,
+    /// Until when the mailbox is ours.
+    pub(super) held: &'a watch::Receiver<Instant>,
     pub(super) imap: Imap,
     pub(super) selected: Selected,
     /// The first thing that went wrong without being in the way of other mail.
     pub(super) trouble: Option<Fault>,
     cannot_idle: bool,
-}
-
-/// A mail, before its body is fetched.
-#[derive(Clone, Copy)]
-struct Mail {
-    uid: u32,
-    size_bytes: u64,
-    delivery_id: Uuid,
 }
 
 impl Session<'_> {
@@ -194,7 +190,7 @@ impl Session<'_> {
     }
 
     fn token_renewal(&self) -> Option<Instant> {
-        self.memory.tokens.as_ref()?.renew_at()
+        self.memory.tokens.renew_at()
     }
 
     /// Takes in what there is from a UID on, window by window, and returns where to go on.
@@ -240,19 +236,26 @@ impl Session<'_> {
         Ok(low)
     }
 
-    /// The UID of the last mail in the folder, or less than any if it is empty.
+    /// The UID of the last mail in the folder, or 0 if it is empty.
     async fn last_uid(&mut self) -> Result<u32, Fault> {
         if self.imap.exists == 0 {
             return Ok(0);
         }
         let mut last = None;
-        let asked = self.imap.run("FETCH * (UID)", |answer| {
+        let asked = self.imap.run("UID FETCH * (UID)", |answer| {
             last = uid_of(answer).max(last);
         });
         match asked.await {
-            // It may just have been removed.
-            Ok(()) | Err(Fault::Refused(_)) => Ok(last.unwrap_or(u32::MAX)),
-            Err(fault) => Err(fault),
+            Ok(()) | Err(Fault::Refused(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+        match last {
+            Some(last) => Ok(last),
+            // It has just been removed. Never look beyond what may be there: those that come later would be missed.
+            None => {
+                let next = self.imap.next_uid(&self.config.folder).await?;
+                Ok(next.saturating_sub(1))
+            }
         }
     }
 
@@ -272,11 +275,11 @@ impl Session<'_> {
         let mails = self.sizes(uids).await?;
         let ids: Vec<Uuid> = mails.iter().map(|mail| mail.delivery_id).collect();
         let settled = self.mailbox.intake.store.settled(&ids).await?;
-        let mut outcomes = Vec::new();
+        let (mut again, mut outcomes) = (Vec::new(), Vec::new());
         let mut wanted = Vec::new();
         for mail in mails {
             match settled.get(&mail.delivery_id) {
-                Some(outcome) => outcomes.push((mail.uid, *outcome)),
+                Some(outcome) => again.push((mail, *outcome)),
                 None if mail.size_bytes > self.size_max() => {
                     outcomes.push(self.refuse_large(mail).await?);
                 }
@@ -284,8 +287,11 @@ impl Session<'_> {
                 None => wanted.push(mail),
             }
         }
+        self.acknowledge_again(&again).await?;
         for group in self.groups(&wanted) {
-            outcomes.extend(self.take(group).await?);
+            let taken = self.take(group).await?;
+            self.memory.did_work |= !taken.is_empty();
+            outcomes.extend(taken);
         }
         self.acknowledge(&outcomes).await
     }
@@ -296,6 +302,22 @@ impl Session<'_> {
 
     /// Asks for what can be known without fetching the mails. Those that are gone by now are missing.
     async fn sizes(&mut self, uids: &[u32]) -> Result<Vec<Mail>, Fault> {
+        match self.ask_sizes(uids).await {
+            Err(Fault::Refused(refusal)) if !refusal.is_passing() => {}
+            asked => return asked,
+        }
+        // One of them is to blame; the others need not suffer.
+        let mut mails = Vec::with_capacity(uids.len());
+        for uid in uids {
+            match self.ask_sizes(&[*uid]).await {
+                Err(Fault::Refused(refusal)) => self.note_unfetched(*uid, &refusal.to_string()),
+                asked => mails.extend(asked?),
+            }
+        }
+        Ok(mails)
+    }
+
+    async fn ask_sizes(&mut self, uids: &[u32]) -> Result<Vec<Mail>, Fault> {
         let identity = Identity {
             mailbox: &self.mailbox.name,
             folder: &self.config.folder,
@@ -310,7 +332,30 @@ impl Session<'_> {
                 }
             })
             .await?;
+        self.note_unanswered(uids, |uid| mails.contains_key(&uid))
+            .await?;
         Ok(uids.iter().filter_map(|uid| mails.remove(uid)).collect())
+    }
+
+    /// Most mails that a FETCH says nothing about are gone. One that is there must not be taken for dealt with.
+    async fn note_unanswered(
+        &mut self,
+        uids: &[u32],
+        is_answered: impl Fn(u32) -> bool,
+    ) -> Result<(), Fault> {
+        let missing: Vec<u32> = uids
+            .iter()
+            .copied()
+            .filter(|uid| !is_answered(*uid))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let criteria = format!("UID {}", uid_set(&missing));
+        for uid in self.imap.search(&criteria).await? {
+            self.note_unfetched(uid, "the server says nothing about it");
+        }
+        Ok(())
     }
 
     /// A mail that several sessions broke at is left alone, so that it does not keep those behind it waiting.
@@ -362,15 +407,8 @@ impl Session<'_> {
     /// Fetches mails and takes them in.
     async fn take(&mut self, mails: &[Mail]) -> Result<Vec<(u32, Outcome)>, Fault> {
         let mut bodies = match self.fetch(mails).await {
-            Err(Fault::Refused(_)) if mails.len() > 1 => {
-                // One of them is to blame; the others need not suffer.
-                let mut bodies = HashMap::new();
-                for mail in mails {
-                    bodies.extend(self.fetch_alone(*mail).await?);
-                }
-                bodies
-            }
-            Err(Fault::Refused(_)) => self.fetch_alone(mails[0]).await?,
+            // One of them is to blame; the others need not suffer.
+            Err(Fault::Refused(refusal)) if !refusal.is_passing() => self.fetch_each(mails).await?,
             fetched => fetched?,
         };
         let taking = mails
@@ -428,14 +466,17 @@ impl Session<'_> {
         }
     }
 
-    async fn fetch_alone(&mut self, mail: Mail) -> Result<HashMap<u32, Bytes>, Fault> {
-        match self.fetch(&[mail]).await {
-            Err(Fault::Refused(refusal)) => {
-                self.note_unfetched(mail.uid, &refusal.to_string());
-                Ok(HashMap::new())
+    async fn fetch_each(&mut self, mails: &[Mail]) -> Result<HashMap<u32, Bytes>, Fault> {
+        let mut bodies = HashMap::new();
+        for mail in mails {
+            match self.fetch(&[*mail]).await {
+                Err(Fault::Refused(refusal)) => {
+                    self.note_unfetched(mail.uid, &refusal.to_string());
+                }
+                fetched => bodies.extend(fetched?),
             }
-            fetched => fetched,
         }
+        Ok(bodies)
     }
 
     /// Fetches bodies, each up to a byte more than a message may have.
@@ -459,9 +500,12 @@ impl Session<'_> {
             }
             return Err(fault);
         }
-        for uid in self.memory.in_flight.drain(..) {
-            self.memory.strikes.remove(&uid);
+        let answered = std::mem::take(&mut self.memory.in_flight);
+        for uid in &answered {
+            self.memory.strikes.remove(uid);
         }
+        self.note_unanswered(&answered, |uid| bodies.contains_key(&uid))
+            .await?;
         Ok(bodies)
     }
 
@@ -484,95 +528,5 @@ impl Session<'_> {
             self.imap.run("NOOP", |_| {}).await?;
         }
         Ok(())
-    }
-}
-
-/// What makes a mail this one and no other, beside its own UID, date and size.
-struct Identity<'a> {
-    mailbox: &'a str,
-    folder: &'a str,
-    uid_validity: u32,
-}
-
-impl Identity<'_> {
-    fn mail(&self, answer: &Response<'_>) -> Option<Mail> {
-        let Response::Fetch(_, attributes) = answer else {
-            return None;
-        };
-        let uid = uid_of(answer)?;
-        let (mut size, mut date) = (None, OffsetDateTime::UNIX_EPOCH);
-        for attribute in attributes {
-            match attribute {
-                AttributeValue::Rfc822Size(bytes) => size = Some(*bytes),
-                AttributeValue::InternalDate(text) => date = internal_date(text),
-                _ => {}
-            }
-        }
-        // Without it, this tells of something else, a flag that changed.
-        let size = size?;
-        let identity: [&[u8]; 5] = [
-            self.mailbox.as_bytes(),
-            self.folder.as_bytes(),
-            &self.uid_validity.to_be_bytes(),
-            &uid.to_be_bytes(),
-            &size.to_be_bytes(),
-        ];
-        Some(Mail {
-            uid,
-            size_bytes: size.into(),
-            delivery_id: delivery_id(date, &identity),
-        })
-    }
-}
-
-/// A date that cannot be read is the same each time all the same.
-fn internal_date(text: &str) -> OffsetDateTime {
-    let format = format_description!(
-        "[day padding:none]-[month repr:short]-[year] [hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"
-    );
-    OffsetDateTime::parse(text.trim(), format).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-fn uid_of(answer: &Response<'_>) -> Option<u32> {
-    let Response::Fetch(_, attributes) = answer else {
-        return None;
-    };
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::Uid(uid) => Some(*uid),
-        _ => None,
-    })
-}
-
-fn body_of<'a>(answer: &'a Response<'_>) -> Option<&'a [u8]> {
-    let Response::Fetch(_, attributes) = answer else {
-        return None;
-    };
-    attributes.iter().find_map(|attribute| match attribute {
-        AttributeValue::BodySection {
-            section: None,
-            data: Some(data),
-            ..
-        } => Some(data.as_ref()),
-        _ => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    #[test]
-    fn dates_of_servers_are_read() {
-        for text in ["17-Jul-2024 02:44:25 -0700", " 7-Jul-2024 02:44:25 -0700"] {
-            let read = internal_date(text);
-            assert_eq!(
-                read.time(),
-                datetime!(2024-07-17 02:44:25 -7).time(),
-                "{text}"
-            );
-        }
-        assert_eq!(internal_date("yesterday"), OffsetDateTime::UNIX_EPOCH);
     }
 }

@@ -19,6 +19,9 @@ use super::{
 /// Lifetime of tokens whose answer does not tell.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// No less than this is believed of any token: sessions end with their tokens.
+const LIFETIME_MIN: Duration = Duration::from_secs(1);
+
 /// No longer than this is believed of any token.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -57,11 +60,15 @@ struct Refused {
 }
 
 impl TokenSource {
-    /// Begins with the refresh token that was kept last, if it goes with the configured one.
-    pub(crate) fn new(mailbox: &Config, kept: Option<Vec<u8>>) -> Self {
-        Self {
-            newer: kept.and_then(|sealed| unseal(mailbox.refresh_token.reveal(), sealed)),
-            ..Self::default()
+    /// Takes the refresh token that was kept last, if it goes with the configured one.
+    pub(crate) fn heed(&mut self, mailbox: &Config, kept: Option<Vec<u8>>) {
+        if self.to_keep.is_some() {
+            // Ours is newer.
+            return;
+        }
+        let kept = kept.and_then(|sealed| unseal(mailbox.refresh_token.reveal(), sealed));
+        if kept.is_some() {
+            self.newer = kept;
         }
     }
 
@@ -96,7 +103,7 @@ impl TokenSource {
                 .map_or(DEFAULT_LIFETIME, Duration::from_secs);
             self.current = Some(Token {
                 text: granted.access_token,
-                renew_at: Instant::now() + lifetime.min(LIFETIME_MAX) * 4 / 5,
+                renew_at: Instant::now() + lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX) * 4 / 5,
             });
         }
         let current = self.current.as_ref();

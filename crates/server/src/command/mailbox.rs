@@ -1,6 +1,6 @@
 //! `ruad mailbox test NAME`: what works of a mailbox, step by step.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ingest::mailbox::{self, Auth, Step};
 
 use crate::{Config, database::Database, exit::Exit, output};
@@ -15,27 +15,35 @@ pub(crate) async fn test(config: &Config, name: &str) -> Result<Exit> {
         };
         anyhow::bail!("no mailbox {name:?}; {known}");
     };
-    let kept = match mailbox.auth {
-        Auth::RefreshToken => kept_token(config, name).await,
+    let database = match mailbox.auth {
+        Auth::RefreshToken => Database::open(config).await.ok(),
         Auth::Password | Auth::ClientCredentials => None,
     };
+    // The refresh token that `ruad serve` got last; without the database the configured one has to do.
+    let kept = match &database {
+        Some(database) => database.store.refresh_token(name).await.ok().flatten(),
+        None => None,
+    };
     let mut printed = Ok(());
-    let is_well = mailbox::probe(mailbox, kept, &mut |step| {
+    let probed = mailbox::probe(mailbox, kept, &mut |step| {
         if printed.is_ok() {
             printed = output::print(&line(&step));
         }
     })
     .await;
+    if let Some(database) = database {
+        if let Some(sealed) = probed.sealed_refresh_token {
+            let keeping = database.store.keep_refresh_token(name, &sealed).await;
+            keeping.context("the new refresh token cannot be kept")?;
+        }
+        database.close().await;
+    }
     printed?;
-    Ok(if is_well { Exit::Done } else { Exit::Failed })
-}
-
-/// The refresh token that `ruad serve` got last; without the database the configured one has to do.
-async fn kept_token(config: &Config, name: &str) -> Option<Vec<u8>> {
-    let database = Database::open(config).await.ok()?;
-    let kept = database.store.refresh_token(name).await;
-    database.close().await;
-    kept.ok().flatten()
+    Ok(if probed.is_well {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn line(step: &Step) -> String {

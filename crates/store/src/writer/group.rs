@@ -256,7 +256,7 @@ pub(super) fn reject_reports(submission: Submission, error: &Error) -> Submissio
                 // The ledger must not be refused for the same text.
                 let plain = |text: Option<String>| text.map(|text| text.replace('\0', "\u{fffd}"));
                 Pending::Settled(OutcomeRow {
-                    code: Some("not_storable".into()),
+                    code: Some(crate::NOT_STORABLE.into()),
                     detail: plain(Some(error.to_string())),
                     org_name: plain(row.org_name),
                     domain: plain(row.domain),

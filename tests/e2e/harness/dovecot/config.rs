@@ -160,10 +160,18 @@ pub(super) fn oauth2_of(introspection_url: &str) -> String {
     )
 }
 
+/// `AUTH=XOAUTH2` is no capability that could be left out of a list: the mechanism itself is.
+fn offered_oauth2(part: &str, options: &Options) -> String {
+    if options.without.contains(&"AUTH=XOAUTH2") {
+        return part.replace("xoauth2 ", "");
+    }
+    part.to_owned()
+}
+
 fn parts_2_3(options: &Options) -> String {
     let mut parts = String::new();
     if !options.introspection_url.is_empty() {
-        parts.push_str(V2_3_OAUTH2);
+        parts.push_str(&offered_oauth2(V2_3_OAUTH2, options));
     }
     if !options.without.is_empty() {
         let offered: Vec<&str> = CAPABILITIES
@@ -183,9 +191,13 @@ fn parts_2_3(options: &Options) -> String {
 fn parts_2_4(options: &Options) -> String {
     let mut parts = String::new();
     if !options.introspection_url.is_empty() {
-        parts.push_str(V2_4_OAUTH2);
+        parts.push_str(&offered_oauth2(V2_4_OAUTH2, options));
     }
-    for capability in options.without {
+    for capability in options
+        .without
+        .iter()
+        .filter(|one| !one.starts_with("AUTH="))
+    {
         parts.push_str(&format!("imap_capability/{capability} = no\n"));
     }
     if let Some(max) = options.mails_max {

@@ -158,6 +158,12 @@ impl Mailbox {
             .await;
     }
 
+    /// Another client copies a mail to a folder that is there.
+    pub(crate) async fn copy(&self, from: &str, uid: u32, to: &str) {
+        self.doveadm(&["copy"], &[to, "mailbox", from, "uid", &uid.to_string()])
+            .await;
+    }
+
     /// Another client sets flags or keywords, with spaces between them.
     pub(crate) async fn add_flags(&self, folder: &str, uid: u32, flags: &str) {
         let uid = uid.to_string();
@@ -182,6 +188,11 @@ impl Mailbox {
     /// Ends them, as the server does with sessions that it does not like.
     pub(crate) async fn disconnect(&self) {
         succeeded(self.ask(&["kick", &self.user]).await);
+    }
+
+    /// The same with the connections of all users.
+    pub(crate) async fn disconnect_all(&self) {
+        succeeded(self.ask(&["kick", "*"]).await);
     }
 
     fn write_password(&self, password: &str) {

@@ -73,6 +73,12 @@ impl Folders {
         self.named(folder).mails.remove(&uid);
     }
 
+    /// Another client takes a flag away.
+    pub(crate) fn remove_flag(&mut self, folder: &str, uid: u32, flag: &str) {
+        let mail = self.named(folder).mails.get_mut(&uid);
+        mail.expect("there is such a mail").flags.remove(flag);
+    }
+
     /// From the next SELECT on, nothing in it can be changed.
     pub(crate) fn make_read_only(&mut self, folder: &str) {
         self.named(folder).read_only = true;
