@@ -196,10 +196,17 @@ async fn files_of_one_name_are_kept_beside_one_another() {
         spool.rename_in("report.xml", &report(&number.to_string()));
         eventually("it is taken", async || names(&spool.path).is_empty()).await;
     }
-    assert_eq!(
-        names(&spool.path.join("done")),
-        ["report.xml", "report.xml.1", "report.xml.2"]
-    );
+    let database = &spool.service.database;
+    let mut expected = vec!["report.xml".to_owned()];
+    for offset in [1, 2] {
+        let id = format!(
+            "select delivery_id::text from deliveries order by received_at offset {offset} limit 1"
+        );
+        let id: String = database.value(&id).await;
+        expected.push(format!("report.xml.{id}"));
+    }
+    expected.sort();
+    assert_eq!(names(&spool.path.join("done")), expected);
     assert_eq!(spool.delivery_count().await, 3);
 }
 
@@ -240,6 +247,80 @@ async fn a_directory_may_come_and_go() {
         fs::remove_dir_all(&spool.path).unwrap();
     }
     assert_eq!(spool.delivery_count().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_over_the_limit_is_rejected_and_recorded() {
+    const TOO_MANY_BYTES: u64 = (2 << 30) + 1;
+    let spool = Spool::start().await;
+    for (name, start) in [
+        ("mbox", "From a@example.com Tue Jun 30 00:00:00 2026\n"),
+        ("plain", "<feedback>"),
+    ] {
+        let elsewhere = spool.path.with_file_name("elsewhere");
+        fs::write(&elsewhere, start).unwrap();
+        // The rest is a hole, which takes no room.
+        let file = File::options().write(true).open(&elsewhere).unwrap();
+        file.set_len(TOO_MANY_BYTES).unwrap();
+        fs::rename(elsewhere, spool.path.join(name)).unwrap();
+    }
+    spool.becomes(&[], &["mbox", "plain"]).await;
+    let deliveries = spool.service.list("/api/v1/deliveries").await;
+    assert_eq!(deliveries.len(), 2, "{deliveries:?}");
+    for delivery in deliveries {
+        assert_eq!(delivery["outcome"], "rejected", "{delivery}");
+        assert_eq!(delivery["size_bytes"], TOO_MANY_BYTES, "{delivery}");
+        assert_eq!(delivery["documents"][0]["code"], "too_large", "{delivery}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_database_refuses_does_not_keep_others() {
+    let database = Database::fresh().await;
+    let refuse = "alter table deliveries add constraint no_poison check (name <> 'poison.xml')";
+    database.execute(refuse).await;
+    let spool = Spool::start_with(database, 1, |path| {
+        fs::write(path.join("poison.xml"), report("poison")).unwrap();
+        for number in 0..100 {
+            let name = format!("{number:03}.xml");
+            fs::write(path.join(name), report(&number.to_string())).unwrap();
+        }
+    })
+    .await;
+    eventually("the others are taken", async || {
+        names(&spool.path.join("done")).len() == 100
+    })
+    .await;
+    assert_eq!(names(&spool.path), ["poison.xml"]);
+    let database = &spool.service.database;
+    database
+        .execute("alter table deliveries drop constraint no_poison")
+        .await;
+    eventually("it is taken when it can be", async || {
+        names(&spool.path.join("done")).len() == 101
+    })
+    .await;
+    assert_eq!(spool.service.database.report_count().await, 101);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_directory_costs_nothing() {
+    let database = Database::fresh().await;
+    let folder = tempfile::tempdir().unwrap();
+    let serve = Program::new(["serve"])
+        .on(&database)
+        .env("RUAD_DIRECTORIES__SPOOL__PATH", folder.path());
+    let serving = Serving::start(serve).await;
+    fs::write(folder.path().join("a.xml"), report("1")).unwrap();
+    let done = folder.path().join("done");
+    eventually("it is taken", async || names(&done) == ["a.xml"]).await;
+    // Whatever is left to be done after the start and the file is done before long.
+    eventually("nothing is done any more", async || {
+        let before = serving.process.processor_ticks();
+        sleep(Duration::from_secs(1)).await;
+        serving.process.processor_ticks() - before < 10
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,7 @@ async fn without_the_database_mail_is_to_come_again() {
     let mut cluster = Cluster::start().await;
     let post = Post::start_with(cluster.database(), |config| {
         config.database.acquire_timeout_secs = 1;
+        config.limits.message_bytes = 100_000;
     })
     .await;
     let mut client = post.client().await;
@@ -134,6 +135,8 @@ async fn without_the_database_mail_is_to_come_again() {
         &client.deliver(b"Subject: hello\r\n\r\n").await,
         "451 4.3.0",
     );
+    let too_large = format!("Subject: x\r\n\r\n{}", "text\r\n".repeat(50_000));
+    assert_code(&client.deliver(too_large.as_bytes()).await, "451 4.3.0");
     cluster.restart().await;
     eventually("mail is taken again", async || {
         client.deliver(&report_mail("2")).await.starts_with("250")
@@ -205,7 +208,33 @@ async fn a_message_over_the_limit_is_refused_and_the_next_one_taken() {
         "250 2.0.0 not_aggregate",
     );
     assert_code(&client.deliver(&report_mail("1")).await, "250 2.0.0 stored");
-    assert_eq!(post.delivery_count().await, 2);
+    assert_eq!(post.delivery_count().await, 3);
+
+    let rejected = "/api/v1/deliveries?outcome=rejected";
+    let rejected = post.service.list(rejected).await;
+    assert_eq!(rejected.len(), 1, "{rejected:?}");
+    assert_eq!(rejected[0]["name"], "x");
+    assert_eq!(rejected[0]["size_bytes"], 700_014);
+    assert_eq!(rejected[0]["documents"][0]["code"], "too_large");
+    let kept = "select count(sha256) + (select count(*) from quarantine) from deliveries where outcome = 'rejected'";
+    assert_eq!(post.service.database.value::<i64>(kept).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_message_without_an_end_not_everything_is_read() {
+    let post = Post::start_with(Database::fresh().await, |config| {
+        config.limits.message_bytes = 100_000;
+    })
+    .await;
+    let mut client = post.client().await;
+    client.begin(&[RECIPIENT, RECIPIENT]).await;
+    let line = format!("{}\r\n", "x".repeat(998));
+    client.send(line.repeat(450).as_bytes()).await;
+    for _ in 0..2 {
+        assert_code(&client.answer().await, "552 5.3.4");
+    }
+    assert!(client.is_closed().await);
+    assert_eq!(post.delivery_count().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

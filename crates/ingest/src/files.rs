@@ -15,7 +15,7 @@ use walkdir::{DirEntry, WalkDir};
 use crate::mbox::{self, Messages};
 
 /// Bytes of a file at most: 2 GiB.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+pub(crate) const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Something found at a path: a file, or a message of an mbox.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ pub(crate) fn is_mbox(file: &File) -> io::Result<bool> {
 }
 
 /// `Err` if a file is too large to be looked into.
-pub(crate) fn check_size(file: &File) -> io::Result<()> {
+fn check_size(file: &File) -> io::Result<()> {
     let size_bytes = file.metadata()?.len();
     if size_bytes > FILE_BYTES_MAX {
         return Err(io::Error::new(

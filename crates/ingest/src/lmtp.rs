@@ -1,7 +1,11 @@
 //! A small LMTP listener (RFC 2033): mail handed over by a mail server on the spot.
 //!
 //! A mail is answered `250` once its outcome is committed, whatever the outcome is, and `451` when that is not possible now:
-//! the mail server keeps it then and tries again.
+//! the mail server keeps it then and tries again. One over `limits.message_bytes` is answered `552` once it is recorded as
+//! rejected, and `451` if it cannot be; of one that is many times as large the end is not waited for.
+//!
+//! What was not handed over leaves no row: a message that breaks off, one that MAIL says is too large (`552`), and one that
+//! there is no room for on the disk (`452`: the mail server keeps it and tries again).
 
 mod data;
 mod listener;

@@ -4,6 +4,7 @@ use store::{Outcome, OutcomeRow, Pending, Submission};
 
 use crate::{
     Accepted, Delivery, Error, Intake,
+    files::FILE_BYTES_MAX,
     read::{for_ledger, measure},
 };
 
@@ -12,8 +13,13 @@ use crate::{
 pub(crate) enum Refusal {
     /// Nothing shows that it comes from where it says, and that is asked for.
     NotAuthentic,
-    /// It has more bytes than a message may have; they were not fetched.
+    /// It has more bytes than a message may have; they are not at hand.
     TooLarge {
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// It is a file with more bytes than one may have.
+    FileTooLarge {
         /// Its size.
         size_bytes: u64,
     },
@@ -33,8 +39,14 @@ pub(crate) async fn refuse(
         Refusal::TooLarge { size_bytes } => (
             "too_large",
             format!(
-                "a message of {size_bytes} bytes, more than limits.message_bytes = {}; it was not fetched",
+                "a message of {size_bytes} bytes, more than limits.message_bytes = {}; it was not kept",
                 intake.limits.message_bytes
+            ),
+        ),
+        Refusal::FileTooLarge { size_bytes } => (
+            "too_large",
+            format!(
+                "a file of {size_bytes} bytes, more than the {FILE_BYTES_MAX} of a file; it was not read"
             ),
         ),
     };
@@ -45,7 +57,9 @@ pub(crate) async fn refuse(
             let (size_bytes, sha256) = intake.on_a_core(move || measure(&body)).await??;
             (size_bytes, Some(sha256))
         }
-        Refusal::TooLarge { size_bytes } => (size_bytes, None),
+        Refusal::TooLarge { size_bytes } | Refusal::FileTooLarge { size_bytes } => {
+            (size_bytes, None)
+        }
     };
     let delivery_id = delivery.delivery_id;
     let submission = Submission {

@@ -139,6 +139,16 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Processor time so far, its own and the kernel's for it.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let id = self.id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        // proc(5): the name in parentheses may hold anything; behind it utime and stime are the 12th and 13th field.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let times = fields.split(' ').skip(11).take(2);
+        times.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// `kill -9`. Returns once it is dead.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -4,7 +4,10 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use notify::{
@@ -35,6 +38,8 @@ pub(super) struct Ears {
 struct Shared {
     heard: Mutex<Heard>,
     news: Notify,
+    /// The directory was moved or removed. One that takes its place has its path and may have its inode.
+    is_gone: AtomicBool,
 }
 
 impl Ears {
@@ -56,6 +61,11 @@ impl Ears {
     /// Waits until there is a reason to look.
     pub(super) async fn news(&self) {
         self.shared.news.notified().await;
+    }
+
+    /// Whether it is another directory that has the path now, or none: of it nothing is heard here.
+    pub(super) fn is_gone(&self) -> bool {
+        self.shared.is_gone.load(Ordering::Relaxed)
     }
 
     /// What was heard; completed files are told of once.
@@ -97,14 +107,13 @@ impl Listener {
     }
 
     fn hear_of(&self, kind: EventKind, path: &Path) {
-        let name = match path.file_name() {
-            Some(name) if path.parent() == Some(&self.folder) => name.to_owned(),
-            // The directory itself: it was moved or removed.
-            Some(_) | None => return self.shared.news.notify_one(),
-        };
-        if !is_taken(&name) {
-            return;
+        if path == self.folder {
+            return self.hear_of_folder(kind);
         }
+        let name = match path.file_name() {
+            Some(name) if path.parent() == Some(&self.folder) && is_taken(name) => name.to_owned(),
+            Some(_) | None => return,
+        };
         let mut heard = self.shared.lock();
         match kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
@@ -131,5 +140,68 @@ impl Listener {
         }
         drop(heard);
         self.shared.news.notify_one();
+    }
+
+    /// Most of what is told of the directory itself comes from our own looking at it, and must not make us look again.
+    fn hear_of_folder(&self, kind: EventKind) {
+        if let EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) = kind {
+            self.shared.is_gone.store(true, Ordering::Relaxed);
+            self.shared.news.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Whether there is a reason to look after what was told of a path.
+    fn is_news(kind: EventKind, path: &str) -> bool {
+        let shared = Arc::<Shared>::default();
+        let listener = Listener {
+            folder: "/spool".into(),
+            shared: Arc::clone(&shared),
+            tells_of_closing: true,
+        };
+        listener.hear(Ok(Event::new(kind).add_path(path.into())));
+        shared.news.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn our_own_looking_is_no_news() {
+        use notify::event::MetadataKind;
+        for kind in [
+            EventKind::Access(AccessKind::Open(AccessMode::Any)),
+            EventKind::Access(AccessKind::Close(AccessMode::Read)),
+            EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
+        ] {
+            assert!(!is_news(kind, "/spool"), "{kind:?}");
+            assert!(!is_news(kind, "/spool/a"), "{kind:?}");
+        }
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(is_news(closed, "/spool/a"));
+        assert!(!is_news(closed, "/spool/.a"));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_goes_is_heard_of() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("spool");
+        for is_moved in [false, true] {
+            fs::create_dir(&folder).unwrap();
+            let ears = Ears::open(&folder).unwrap();
+            assert!(!ears.is_gone());
+            if is_moved {
+                fs::rename(&folder, temporary.path().join("elsewhere")).unwrap();
+            } else {
+                fs::remove_dir(&folder).unwrap();
+            }
+            ears.news().await;
+            assert!(ears.is_gone());
+        }
     }
 }

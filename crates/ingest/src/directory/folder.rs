@@ -4,21 +4,30 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
     },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::{
+    fs::{
+        AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, mkdirat, openat, renameat, renameat_with,
+        statat,
+    },
+    io::Errno,
+};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::delivery_id::delivery_id;
 
-/// Files of one name that are kept beside one another.
-const SAME_NAMES_MAX: u32 = 100_000;
+/// Bytes of a name at most, on the file systems that are in use.
+const NAME_BYTES_MAX: usize = 255;
 
 /// The directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +61,16 @@ impl Stamp {
             size_bytes: metadata.size(),
             modified_secs: metadata.mtime(),
             modified_nanos: metadata.mtime_nsec(),
+        }
+    }
+
+    /// The same of a file that is looked at through its folder. Its fields have other types on other systems.
+    fn of_stat(stat: &Stat) -> Self {
+        Self {
+            inode: stat.st_ino,
+            size_bytes: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified_secs: stat.st_mtime,
+            modified_nanos: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
         }
     }
 
@@ -151,65 +170,100 @@ impl Folder {
     }
 
     /// Moves a file into a folder below, which is made if it is missing. Nothing is overwritten: a file whose name is taken
-    /// gets a number.
+    /// gets its delivery's id behind it.
     pub(super) fn put_away(&self, listed: &Listed, below: &str) -> io::Result<Moved> {
-        let target_folder = self.path.join(below);
-        make_folder(&target_folder)?;
-        let source = self.path.join(&listed.name);
-        let target = match rename_to_free_name(&source, &target_folder, &listed.name) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Moved::Gone),
-            Err(error) => return Err(error),
+        let here = open_folder(CWD, &self.path, OFlags::empty())?;
+        let target = open_below(&here, below)?;
+        // Reading and storing a file may take a while, and nothing that took its name meanwhile is to be moved.
+        match stamp_at(&here, &listed.name) {
+            Ok(stamp) if stamp != listed.stamp => Ok(Moved::Changed),
+            Ok(_) => self.move_over(&here, &target, listed),
+            Err(Errno::NOENT) => Ok(Moved::Gone),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves whatever has the name, and puts back what is another file than was looked at the moment before.
+    fn move_over(&self, here: &OwnedFd, target: &OwnedFd, listed: &Listed) -> io::Result<Moved> {
+        let delivery_id = self.delivery_id(listed, None);
+        let moved = match rename_to_free_name((here, &listed.name), target, listed, delivery_id) {
+            Ok(moved) => moved,
+            Err(Errno::NOENT) => return Ok(Moved::Gone),
+            Err(error) => return Err(error.into()),
         };
-        // Between the look at a file and its move another can take its name, and that one has not been taken in.
-        if Stamp::of(&fs::symlink_metadata(&target)?) == listed.stamp {
+        if stamp_at(target, &moved)? == listed.stamp {
             return Ok(Moved::Away);
         }
-        rename_to_free_name(&target, &self.path, &listed.name)?;
+        rename_to_free_name((target, &moved), here, listed, delivery_id)?;
         Ok(Moved::Changed)
     }
 }
 
-/// A link is not good enough: whoever may put one here must not choose where files go.
-fn make_folder(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+/// Opens a folder below, which is made if it is missing. A link is not good enough, not even for a moment: whoever may put one
+/// here must not choose where files go.
+fn open_below(here: &OwnedFd, below: &str) -> io::Result<OwnedFd> {
+    let below = Path::new(below);
+    match open_folder(here, below, OFlags::NOFOLLOW) {
+        Err(Errno::NOENT) => match mkdirat(here, below, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(open_folder(here, below, OFlags::NOFOLLOW)?),
+            Err(error) => Err(error.into()),
         },
-        Err(error) => Err(error),
+        opened => Ok(opened?),
     }
 }
 
-fn rename_to_free_name(source: &Path, folder: &Path, name: &OsStr) -> io::Result<PathBuf> {
-    for number in 0..SAME_NAMES_MAX {
-        let mut name = name.to_owned();
-        if number > 0 {
-            name.push(format!(".{number}"));
-        }
-        let target = folder.join(name);
-        match rename_new(source, &target) {
-            Ok(()) => return Ok(target),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+fn open_folder(at: impl AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(at, path, flags, Mode::empty())
+}
+
+fn stamp_at(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<Stamp> {
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(Stamp::of_stat(&stat))
+}
+
+/// Returns the name that was free.
+fn rename_to_free_name(
+    source: (&OwnedFd, &OsStr),
+    folder: &OwnedFd,
+    listed: &Listed,
+    delivery_id: Uuid,
+) -> rustix::io::Result<OsString> {
+    // One file may come again and again, as a link to one that is kept elsewhere, and then even its id is taken.
+    let ids = [delivery_id, Uuid::now_v7()];
+    let others = ids.iter().map(|id| with_id(&listed.name, *id));
+    for name in std::iter::once(listed.name.clone()).chain(others) {
+        match rename_new(source, folder, &name) {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(io::ErrorKind::AlreadyExists.into())
+    Err(Errno::EXIST)
+}
+
+/// Of a name that would become too long the end is cut off.
+fn with_id(name: &OsStr, id: Uuid) -> OsString {
+    let ending = format!(".{id}");
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.truncate(NAME_BYTES_MAX - ending.len());
+    bytes.extend_from_slice(ending.as_bytes());
+    OsString::from_vec(bytes)
 }
 
 /// Renames without overwriting, where the file system can; elsewhere nobody but us puts files there.
-fn rename_new(source: &Path, target: &Path) -> io::Result<()> {
-    let renamed = renameat_with(CWD, source, CWD, target, RenameFlags::NOREPLACE);
-    match renamed {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            if fs::symlink_metadata(target).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            fs::rename(source, target)
-        }
-        renamed => Ok(renamed?),
+fn rename_new(
+    (from, source): (&OwnedFd, &OsStr),
+    folder: &OwnedFd,
+    name: &OsStr,
+) -> rustix::io::Result<()> {
+    match renameat_with(from, source, folder, name, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => match stamp_at(folder, name) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => renameat(from, source, folder, name),
+            Err(error) => Err(error),
+        },
+        renamed => renamed,
     }
 }
 
@@ -257,30 +311,59 @@ mod tests {
     #[test]
     fn nothing_is_overwritten() {
         let (_temporary, folder) = folder();
-        for content in ["1", "2", "3"] {
+        fs::create_dir(folder.path.join("done")).unwrap();
+        fs::write(folder.path.join("done/a.1"), "another").unwrap();
+        let mut expected = vec![(OsString::from("a.1"), "another")];
+        for content in ["1", "22", "333"] {
             fs::write(folder.path.join("a"), content).unwrap();
             let listed = folder.list().unwrap().remove(0);
+            let name = match content {
+                "1" => "a".into(),
+                _ => format!("a.{}", folder.delivery_id(&listed, None)).into(),
+            };
+            expected.push((name, content));
             assert_eq!(folder.put_away(&listed, "done").unwrap(), Moved::Away);
             assert_eq!(folder.put_away(&listed, "done").unwrap(), Moved::Gone);
         }
-        for (name, content) in [("a", "1"), ("a.1", "2"), ("a.2", "3")] {
+        for (name, content) in expected {
             let read = fs::read_to_string(folder.path.join("done").join(name)).unwrap();
             assert_eq!(read, content);
         }
     }
 
     #[test]
-    fn a_file_that_was_not_taken_in_is_put_back() {
+    fn one_file_may_come_any_number_of_times_and_under_any_name() {
+        let (temporary, folder) = folder();
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let kept = temporary.path().join("kept.tmp");
+        fs::write(&kept, "a").unwrap();
+        for count in 1..=5 {
+            fs::hard_link(&kept, folder.path.join(&name)).unwrap();
+            let listed = folder.list().unwrap().remove(0);
+            assert_eq!(folder.put_away(&listed, "done").unwrap(), Moved::Away);
+            let done = fs::read_dir(folder.path.join("done")).unwrap();
+            assert_eq!(done.count(), count);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_not_taken_in_stays_or_is_put_back() {
         let (_temporary, folder) = folder();
         fs::write(folder.path.join("a"), "old").unwrap();
         let listed = folder.list().unwrap().remove(0);
         fs::write(folder.path.join("new"), "another").unwrap();
         fs::rename(folder.path.join("new"), folder.path.join("a")).unwrap();
-        assert_eq!(folder.put_away(&listed, "done").unwrap(), Moved::Changed);
-        assert_eq!(
-            fs::read_to_string(folder.path.join("a")).unwrap(),
-            "another"
-        );
+        let here = open_folder(CWD, &folder.path, OFlags::empty()).unwrap();
+        let target = open_below(&here, "done").unwrap();
+        // The second is what happens when the other comes between the look and the move.
+        for moved in [
+            folder.put_away(&listed, "done"),
+            folder.move_over(&here, &target, &listed),
+        ] {
+            assert_eq!(moved.unwrap(), Moved::Changed);
+            let read = fs::read_to_string(folder.path.join("a")).unwrap();
+            assert_eq!(read, "another");
+        }
     }
 
     #[test]

@@ -1,19 +1,32 @@
 //! From files to outcomes.
 
-use std::{fs::File, io::BufReader, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    iter::Peekable,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use report::Body;
 use store::Outcome;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::folder::{Folder, Listed};
-use crate::{Delivery, Error, Intake, accept, files::check_size, mbox::Messages};
+use crate::{
+    Delivery, Error, Intake, accept,
+    files::FILE_BYTES_MAX,
+    mbox::Messages,
+    refuse::{Refusal, refuse},
+};
 
-/// Messages of an mbox that are taken in at a time: each may be as large as a message may be.
-const MESSAGES: usize = 8;
+/// Messages of an mbox that are taken in at a time, so that they share a commit.
+const BATCH_MESSAGES_MAX: usize = 64;
+
+/// Their bytes, all of which are in memory. A message that is larger is taken in alone.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What taking in needs to know of the directory.
 #[derive(Debug)]
@@ -41,32 +54,28 @@ impl Taker<'_> {
         listed: &Listed,
         file: &Arc<File>,
     ) -> Result<Outcome, Error> {
-        check_size(file)?;
-        let (sender, mut messages) = mpsc::channel(1);
+        if is_too_large(file)? {
+            let delivery = self.delivery(listed, None, Body::File(Arc::clone(file)));
+            return self.settle(vec![delivery]).await?.remove(0);
+        }
         let reader = BufReader::with_capacity(256 * 1024, file.try_clone()?);
-        let message_bytes_max = self.intake.limits.message_bytes;
-        tokio::task::spawn_blocking(move || {
-            for message in Messages::new(reader, message_bytes_max) {
-                if sender.blocking_send(message).is_err() {
-                    return;
-                }
-            }
-        });
+        let mut messages = Messages::new(reader, self.intake.limits.message_bytes).peekable();
         let mut number = 0;
         let mut whole = Outcome::Stored;
         loop {
-            let mut batch = Vec::new();
-            while batch.len() < MESSAGES
-                && let Some(message) = messages.recv().await
-            {
+            let read = move || (next_batch(&mut messages), messages);
+            let (batch, rest) = spawn_blocking(read).await.map_err(io::Error::other)?;
+            messages = rest;
+            let mut deliveries = Vec::new();
+            for message in batch? {
                 number += 1;
-                let body = Body::Memory(Bytes::from(message?));
-                batch.push(self.delivery(listed, Some(number), body));
+                let body = Body::Memory(Bytes::from(message));
+                deliveries.push(self.delivery(listed, Some(number), body));
             }
-            if batch.is_empty() {
+            if deliveries.is_empty() {
                 return Ok(whole);
             }
-            for outcome in self.settle(batch).await? {
+            for outcome in self.settle(deliveries).await? {
                 if outcome? == Outcome::Rejected {
                     whole = Outcome::Rejected;
                 }
@@ -100,15 +109,76 @@ impl Taker<'_> {
             .collect();
         let settled = &self.intake.store.settled(&ids).await?;
         Ok(join_all(deliveries.into_iter().map(async |delivery| {
-            if let Some(outcome) = settled.get(&delivery.delivery_id) {
-                return Ok(*outcome);
+            match settled.get(&delivery.delivery_id) {
+                Some(outcome) => Ok(*outcome),
+                None => self.accept(delivery).await,
             }
-            if let Body::File(file) = &delivery.body {
-                check_size(file)?;
-            }
-            let accepted = accept(self.intake, delivery).await?;
-            Ok(accepted.outcome())
         }))
         .await)
+    }
+
+    async fn accept(&self, delivery: Delivery) -> Result<Outcome, Error> {
+        let accepted = match &delivery.body {
+            Body::File(file) if is_too_large(file)? => {
+                let size_bytes = file.metadata()?.len();
+                let delivery = Delivery {
+                    body: Body::Memory(Bytes::new()),
+                    ..delivery
+                };
+                refuse(self.intake, delivery, Refusal::FileTooLarge { size_bytes }).await?
+            }
+            Body::File(_) | Body::Memory(_) => accept(self.intake, delivery).await?,
+        };
+        Ok(accepted.outcome())
+    }
+}
+
+fn is_too_large(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.len() > FILE_BYTES_MAX)
+}
+
+/// The next messages of an mbox; none at its end.
+fn next_batch(messages: &mut Peekable<Messages<impl BufRead>>) -> io::Result<Vec<Vec<u8>>> {
+    let mut batch = Vec::new();
+    let mut size_bytes = 0;
+    while let Some(message) = messages.next_if(|next| match next {
+        Ok(message) => {
+            batch.is_empty()
+                || (batch.len() < BATCH_MESSAGES_MAX
+                    && size_bytes + message.len() <= BATCH_BYTES_MAX)
+        }
+        Err(_) => true,
+    }) {
+        let message = message?;
+        size_bytes += message.len();
+        batch.push(message);
+    }
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_bounded_in_number_and_bytes() {
+        let megabytes = |count: usize| "x".repeat(count * 1024 * 1024);
+        let mut mbox = String::new();
+        let large = [megabytes(3), megabytes(5), megabytes(20), megabytes(1)];
+        for body in large.iter().chain(&vec![String::new(); 70]) {
+            mbox.push_str("From a@example.com Tue Jun 30 00:00:00 2026\n\n");
+            mbox.push_str(body);
+            mbox.push_str("\n\n");
+        }
+        let messages_bytes_max = 25 * 1024 * 1024;
+        let mut messages = Messages::new(mbox.as_bytes(), messages_bytes_max).peekable();
+        let mut counts = Vec::new();
+        loop {
+            match next_batch(&mut messages).unwrap().len() {
+                0 => break,
+                count => counts.push(count),
+            }
+        }
+        assert_eq!(counts, [1, 1, 1, 64, 7]);
     }
 }

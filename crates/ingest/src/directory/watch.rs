@@ -110,7 +110,7 @@ impl Watch {
         }
     }
 
-    /// Takes in every file that is complete. `Err` when the database is away.
+    /// Takes in every file that is complete. `Err` when the database is away or does not even tell what it has.
     async fn look(&mut self) -> Result<(), store::Error> {
         let Some((folder, listed, heard)) = self.list().await else {
             return Ok(());
@@ -130,10 +130,15 @@ impl Watch {
             let outcome = stuck[&folder.delivery_id(&file, None)];
             self.put_away(&folder, file, outcome).await;
         }
+        let mut refused = Ok(());
         for files in new.chunks(FILES) {
-            self.take(&folder, files).await?;
+            match self.take(&folder, files).await {
+                Err(error) if is_database_away(&error) => return Err(error),
+                // Other files may have nothing to do with it, and must not wait for somebody who mends it.
+                taken => refused = refused.and(taken),
+            }
         }
-        Ok(())
+        refused
     }
 
     /// Lists the directory and what was heard of it; `None` while it is not there.
@@ -144,11 +149,11 @@ impl Watch {
             Ok(folder) => folder,
             Err(error) => return self.is_away(&error),
         };
-        if self
-            .found
-            .as_ref()
-            .is_none_or(|(found, _)| *found != folder)
-        {
+        // A directory that was made anew may have the inode of the one that was removed.
+        let is_same = |(found, ears): &(Folder, Option<Ears>)| {
+            *found == folder && !ears.as_ref().is_some_and(Ears::is_gone)
+        };
+        if !self.found.as_ref().is_some_and(is_same) {
             // What is put there from now on is heard of, and what was put there before is listed.
             let ears = self.listen(&folder.path);
             self.found = Some((folder.clone(), ears));
@@ -250,7 +255,7 @@ impl Watch {
                         // It has changed since it was listed, and is seen again.
                         Ok(None) => {}
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => self.cannot_read(listed, &error.to_string()),
+                        Err(error) => self.cannot_take(listed, &error.to_string()),
                     }
                 }
             }
@@ -259,7 +264,7 @@ impl Watch {
         opened
     }
 
-    /// Moves a file that was taken in. `Err` when the database was away and it was not.
+    /// Moves a file that was taken in. `Err` when the database is away.
     async fn taken(
         &mut self,
         folder: &Folder,
@@ -272,22 +277,22 @@ impl Watch {
                 self.put_away(folder, listed, outcome).await;
                 Ok(())
             }
-            Err(Error::Store(error)) => Err(error),
-            Err(error @ (Error::Read(_) | Error::Unverified)) => {
-                self.cannot_read(listed, &error.to_string());
+            Err(Error::Store(error)) if is_database_away(&error) => Err(error),
+            Err(error) => {
+                self.cannot_take(listed, &error.to_string());
                 Ok(())
             }
         }
     }
 
-    fn cannot_read(&mut self, listed: Listed, error: &str) {
+    fn cannot_take(&mut self, listed: Listed, error: &str) {
         let told = self.troubles.files.get(&listed.name);
         if told.is_none_or(|told| told != error) {
             tracing::warn!(
                 directory = self.name,
                 file = %listed.name.display(),
                 error,
-                "a file cannot be read and stays where it is; it is tried again"
+                "a file cannot be taken in and stays where it is; it is tried again"
             );
             self.troubles.files.insert(listed.name, error.into());
         }
@@ -332,6 +337,11 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether no file can be taken in at the moment, rather than this one.
+fn is_database_away(error: &store::Error) -> bool {
+    error.is_passing() || matches!(error, store::Error::Closed)
 }
 
 /// Does what may wait for a disk on a thread of its own.

@@ -1,13 +1,17 @@
 //! Where mail servers connect to.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write as _},
     net::SocketAddr,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock},
+    io::Errno,
+};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
@@ -60,11 +64,17 @@ impl Listener {
         match place {
             Place::Tcp(address) => Ok(Self(Socket::Tcp(TcpListener::bind(address).await?))),
             Place::Unix(path) => {
+                let lock = lock(&path)?;
                 remove_stale(&path)?;
                 let listener = UnixListener::bind(&path)?;
                 fs::set_permissions(&path, Permissions::from_mode(SOCKET_MODE))?;
                 let inode = fs::symlink_metadata(&path)?.ino();
-                Ok(Self(Socket::Unix(listener, SocketFile { path, inode })))
+                let file = SocketFile {
+                    path,
+                    inode,
+                    _lock: lock,
+                };
+                Ok(Self(Socket::Unix(listener, file)))
             }
         }
     }
@@ -108,6 +118,8 @@ pub(super) fn turn_away(stream: Stream) {
 struct SocketFile {
     path: PathBuf,
     inode: u64,
+    /// Held to the end.
+    _lock: File,
 }
 
 impl Drop for SocketFile {
@@ -118,22 +130,44 @@ impl Drop for SocketFile {
     }
 }
 
+/// Keeps others from starting here: a socket that another one has just bound and does not listen on yet looks like a stale one.
+/// The file stays, as whoever removes it may take it from under somebody who is about to lock it.
+fn lock(socket: &Path) -> io::Result<File> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let failed = |error: io::Error| {
+        let text = format!("{}: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    };
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))
+        .map_err(|error| failed(error.into()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file.into()),
+        Err(Errno::WOULDBLOCK) => Err(in_use()),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")
+}
+
 /// Removes the socket of a process that died; anything else is not ours to remove.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let refused = |kind, why: &str| Err(io::Error::new(kind, why));
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(found) if !found.file_type().is_socket() => {
-            return refused(
+            return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "a file that is no socket has this name",
-            );
+            ));
         }
         Ok(_) => {}
     }
     match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => refused(io::ErrorKind::AddrInUse, "another program listens there"),
+        Ok(_) => Err(in_use()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
@@ -184,5 +218,20 @@ mod tests {
         let error = Listener::bind(&at(&path)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"a file");
+    }
+
+    #[tokio::test]
+    async fn what_looks_stale_is_not_taken_from_one_that_is_starting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lmtp.sock");
+        let first = Listener::bind(&at(&path)).await.unwrap();
+        // As it looks between the bind and the listen of the first.
+        fs::remove_file(&path).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let second = Listener::bind(&at(&path)).await.unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+        drop(first);
+        Listener::bind(&at(&path)).await.unwrap();
     }
 }

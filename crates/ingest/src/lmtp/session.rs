@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use report::Body;
 use smtp_proto::{MAIL_BODY_BINARYMIME, MailFrom, Request};
 use time::OffsetDateTime;
@@ -18,10 +19,14 @@ use crate::{
     Delivery, Error, Intake, Spool,
     authenticity::{Check, Verifier},
     mail::{accept_mail, name_of},
+    refuse::{Refusal, refuse},
 };
 
 /// Recipients of one message (RFC 5321 section 4.5.3.1.8).
 const RECIPIENTS_MAX: usize = 100;
+
+/// How many times as much as a message may have is read, to see how much it has.
+const READ_TIMES_MAX: u64 = 4;
 
 /// Commands in one connection that are none, or come out of order.
 const MISTAKES_MAX: usize = 20;
@@ -50,9 +55,18 @@ pub(super) struct Session {
 /// What came behind DATA.
 enum Received {
     Message(Body),
-    TooLarge,
+    TooLarge(TooLarge),
     /// There is no room to keep it.
     NoRoom(io::Error),
+}
+
+/// A message that is over the limit.
+struct TooLarge {
+    name: Option<String>,
+    /// As many as were read.
+    size_bytes: u64,
+    /// Its end was read.
+    is_whole: bool,
 }
 
 impl Session {
@@ -191,9 +205,11 @@ impl Session {
         self.transaction = None;
         self.wire.answer("354 end with a dot on a line of its own");
         self.wire.flush().await?;
-        let answer = match self.receive().await? {
+        let received = self.receive().await?;
+        let is_whole = !matches!(&received, Received::TooLarge(large) if !large.is_whole);
+        let answer = match received {
             Received::Message(body) => self.take(body).await,
-            Received::TooLarge => self.too_large(),
+            Received::TooLarge(large) => self.refuse(large).await,
             Received::NoRoom(error) => {
                 tracing::error!(%error, "a mail could not be kept in a temporary file; the mail server will try again");
                 "452 4.3.1 no room, try again later".into()
@@ -203,74 +219,79 @@ impl Session {
         for _ in 0..recipients {
             self.wire.answer(&answer);
         }
-        Ok(())
+        // What comes next is a command, or else more of the message.
+        if is_whole { Ok(()) } else { Err(End::Closed) }
     }
 
-    /// Reads a message to its end; of one that is not taken nothing is kept.
+    /// Reads a message to its end, or until it is many times too large. What is over the limit is not kept.
     async fn receive(&mut self) -> Result<Received, End> {
         let message_bytes_max = self.rules.intake.limits.message_bytes;
+        let read_bytes_max = message_bytes_max.saturating_mul(READ_TIMES_MAX);
         let (mut unstuff, mut pace) = (Unstuff::default(), Pace::default());
         let mut piece = Vec::new();
-        let mut size_bytes = 0;
+        let (mut size_bytes, mut is_whole) = (0, false);
         let mut spool = Ok(Spool::default());
-        loop {
-            let is_last = self.wire.piece(&mut unstuff, &mut pace, &mut piece).await?;
+        while !is_whole && size_bytes <= read_bytes_max {
+            is_whole = self.wire.piece(&mut unstuff, &mut pace, &mut piece).await?;
             size_bytes += piece.len() as u64;
-            if size_bytes > message_bytes_max {
-                spool = Err(Received::TooLarge);
-            }
-            if let Ok(kept) = &mut spool
+            if size_bytes <= message_bytes_max
+                && let Ok(kept) = &mut spool
                 && let Err(error) = kept.write(&piece).await
             {
-                spool = Err(Received::NoRoom(error));
-            }
-            if is_last {
-                break;
+                spool = Err(error);
             }
         }
-        Ok(match spool {
-            Ok(kept) => match kept.finish().await {
-                Ok(body) => Received::Message(body),
-                Err(error) => Received::NoRoom(error),
-            },
-            Err(refused) => refused,
+        let body = match spool {
+            Ok(kept) => kept.finish().await,
+            Err(error) => Err(error),
+        };
+        if size_bytes > message_bytes_max {
+            return Ok(Received::TooLarge(TooLarge {
+                name: body.ok().as_ref().and_then(name_of),
+                size_bytes,
+                is_whole,
+            }));
+        }
+        Ok(match body {
+            Ok(body) => Received::Message(body),
+            Err(error) => Received::NoRoom(error),
         })
     }
 
     /// Takes a message in and says what became of it.
     async fn take(&self, body: Body) -> String {
-        let delivery = Delivery {
+        let rules = &self.rules;
+        let delivery = self.delivery(name_of(&body), body);
+        match accept_mail(&rules.intake, &rules.verifier, &rules.check, delivery).await {
+            Ok(accepted) => format!(
+                "250 2.0.0 {} as delivery {}",
+                accepted.outcome().as_str(),
+                accepted.delivery_id
+            ),
+            Err(error) => try_again(&error),
+        }
+    }
+
+    /// Records that a message was too large and says so. That it was refused is only true once it is recorded.
+    async fn refuse(&self, large: TooLarge) -> String {
+        let delivery = self.delivery(large.name, Body::Memory(Bytes::new()));
+        let refusal = Refusal::TooLarge {
+            size_bytes: large.size_bytes,
+        };
+        match refuse(&self.rules.intake, delivery, refusal).await {
+            Ok(_) => self.too_large(),
+            Err(error) => try_again(&error),
+        }
+    }
+
+    fn delivery(&self, name: Option<String>, body: Body) -> Delivery {
+        Delivery {
             delivery_id: Uuid::now_v7(),
             origin: "lmtp".into(),
-            name: name_of(&body),
+            name,
             received_at: (self.rules.clock)(),
             body,
             authenticity: None,
-        };
-        let delivery_id = delivery.delivery_id;
-        match accept_mail(
-            &self.rules.intake,
-            &self.rules.verifier,
-            &self.rules.check,
-            delivery,
-        )
-        .await
-        {
-            Ok(accepted) => format!(
-                "250 2.0.0 {} as delivery {delivery_id}",
-                accepted.outcome().as_str()
-            ),
-            Err(error) => {
-                tracing::warn!(%error, "a mail cannot be taken in now; the mail server will try again");
-                match error {
-                    Error::Store(_) => "451 4.3.0 the database is away, try again later".into(),
-                    Error::Read(_) => "451 4.3.0 local error, try again later".into(),
-                    Error::Unverified => {
-                        "451 4.7.5 where the mail comes from cannot be found out now, try again later"
-                            .into()
-                    }
-                }
-            }
         }
     }
 
@@ -310,5 +331,17 @@ impl Session {
             return Err(End::Nonsense);
         }
         Ok(())
+    }
+}
+
+/// The answer to mail that stays with the mail server.
+fn try_again(error: &Error) -> String {
+    tracing::warn!(%error, "a mail cannot be taken in now; the mail server will try again");
+    match error {
+        Error::Store(_) => "451 4.3.0 the database is away, try again later".into(),
+        Error::Read(_) => "451 4.3.0 local error, try again later".into(),
+        Error::Unverified => {
+            "451 4.7.5 where the mail comes from cannot be found out now, try again later".into()
+        }
     }
 }
