@@ -242,7 +242,7 @@ impl Session {
         let delivery = Delivery {
             delivery_id: Uuid::now_v7(),
             origin: "lmtp".into(),
-            name: name_of(&body),
+            name: name_of(&body).await,
             received_at: (self.rules.clock)(),
             body,
             authenticity: None,
