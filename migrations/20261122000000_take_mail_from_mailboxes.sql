@@ -46,7 +46,7 @@ comment on column deliveries.is_complete is 'False while what follows a large re
 comment on column deliveries.mail_from_domain is 'Domain of the From field of the mail; null where there is no mail or it was not checked.';
 comment on column deliveries.mail_dkim_domains is 'Domains whose DKIM signature of the mail was verified.';
 comment on column deliveries.mail_dmarc_pass is
-    'Whether one of them is aligned with the From domain (RFC 7489 section 3.1.1); null when it was not or could not be checked.';
+    'Whether the mail passes DMARC: one of mail_dkim_domains is aligned with the From domain (RFC 7489 section 3.1.1) or, where Authentication-Results are read, the verdict of the mail server, which may rest on SPF; null when it was not or could not be checked.';
 comment on column deliveries.origin is 'imap:<mailbox>, lmtp, http or file.';
 -- One way in may be quiet among millions of deliveries by another: without this, a page of it reads them all.
 create index deliveries_by_origin on deliveries (origin, delivery_id);

@@ -3,6 +3,7 @@
 mod dkim;
 mod domain;
 mod head;
+mod received;
 mod resolver;
 mod results;
 mod results_field;

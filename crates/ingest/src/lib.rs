@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod authenticity;
+mod body;
 mod delivery_id;
 pub mod directory;
 mod domains;

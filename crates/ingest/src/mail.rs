@@ -1,12 +1,12 @@
 //! Mail, whichever way it comes: checked for where it comes from, then taken in.
 
-use std::{io, os::unix::fs::FileExt as _};
-
 use report::Body;
+use tokio::task::spawn_blocking;
 
 use crate::{
     Accepted, Delivery, Error, Intake, accept,
     authenticity::{Check, Verdict, Verifier},
+    body::start,
     refuse::{Refusal, refuse},
 };
 
@@ -43,29 +43,23 @@ pub(crate) async fn accept_mail(
 }
 
 /// What a person knows a mail by: its subject, which names the policy domain and the reporter, or else its Message-ID.
-pub(crate) fn name_of(body: &Body) -> Option<String> {
-    let mut start = vec![0; HEADER_BYTES_MAX];
-    let start = match body {
-        Body::Memory(bytes) => &bytes[..bytes.len().min(HEADER_BYTES_MAX)],
-        Body::File(file) => {
-            let length = read_start(|place, offset| file.read_at(place, offset), &mut start);
-            &start[..length]
-        }
-    };
-    let header = String::from_utf8_lossy(start);
-    field(&header, "subject").or_else(|| field(&header, "message-id"))
-}
-
-/// As much as can be read: the name is a help, and whoever takes the mail in finds out what is wrong with the file.
-fn read_start(read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>, start: &mut [u8]) -> usize {
-    let mut length = 0;
-    while length < start.len() {
-        match read_at(&mut start[length..], length as u64) {
-            Ok(0) | Err(_) => break,
-            Ok(more) => length += more,
+///
+/// A file that cannot be read has no name: whoever takes the mail in finds out what is wrong with it.
+pub(crate) async fn name_of(body: &Body) -> Option<String> {
+    match body {
+        Body::Memory(bytes) => name_in(bytes),
+        Body::File(_) => {
+            let body = body.clone();
+            let name = move || name_in(&start(&body, HEADER_BYTES_MAX).ok()?);
+            spawn_blocking(name).await.ok().flatten()
         }
     }
-    length
+}
+
+/// The same of a mail in memory.
+pub(crate) fn name_in(mail: &[u8]) -> Option<String> {
+    let header = String::from_utf8_lossy(&mail[..mail.len().min(HEADER_BYTES_MAX)]);
+    field(&header, "subject").or_else(|| field(&header, "message-id"))
 }
 
 /// A field of a header, unfolded (RFC 5322 section 2.2.3).
@@ -90,12 +84,10 @@ fn field(header: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
-    fn name(mail: &'static str) -> Option<String> {
-        name_of(&Body::Memory(Bytes::from_static(mail.as_bytes())))
+    fn name(mail: &str) -> Option<String> {
+        name_in(mail.as_bytes())
     }
 
     #[test]
@@ -117,7 +109,18 @@ mod tests {
     #[test]
     fn a_long_name_is_cut() {
         let mail = format!("Subject: {}\r\n\r\n", "ä".repeat(5000));
-        let name = name_of(&Body::Memory(mail.into())).unwrap();
+        let name = name(&mail).unwrap();
         assert_eq!(name.chars().count(), NAME_CHARS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_mail_in_a_file_is_known_by_the_same_name() {
+        use std::io::Write as _;
+        let mail = b"Subject: Report\r\n\r\n";
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(mail).unwrap();
+        for body in [Body::File(file.into()), Body::Memory(mail.to_vec().into())] {
+            assert_eq!(name_of(&body).await.as_deref(), Some("Report"));
+        }
     }
 }

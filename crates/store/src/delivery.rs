@@ -33,7 +33,8 @@ pub struct Authenticity {
     pub from_domain: Option<String>,
     /// Domains with a valid DKIM signature.
     pub dkim_domains: Vec<String>,
-    /// Whether one of them is aligned with the From domain; `None` when that could not be found out.
+    /// Whether the mail passes DMARC: one of them is aligned with the From domain or, where Authentication-Results are
+    /// read, the mail server's verdict, which may rest on SPF. `None` when that could not be found out.
     pub dmarc_pass: Option<bool>,
 }
 

@@ -13,7 +13,8 @@ pub(super) struct Mail {
     /// Domains that signed it, as far as their DKIM signatures are valid.
     #[schema(example = json!(["google.com"]))]
     pub(super) dkim_domains: Vec<String>,
-    /// Whether one of them is aligned with the From domain; null when that could not be found out.
+    /// Whether the mail passes DMARC: one of them is aligned with the From domain or, where Authentication-Results are
+    /// read, the mail server's verdict, which may rest on SPF. Null when that could not be found out.
     #[schema(example = true)]
     pub(super) dmarc_pass: Option<bool>,
 }

@@ -20,7 +20,8 @@ use mail_auth::{
 };
 use report::Body;
 
-use super::{domain, head};
+use super::domain;
+use crate::body::whole;
 
 /// RFC 6376 section 6.1 lets a verifier limit how many signatures it tries. The topmost are those of the servers
 /// nearest to us, and no real mail has as many.
@@ -58,9 +59,10 @@ impl Signer {
 pub(super) struct Keys(HashMap<Box<str>, Txt>);
 
 impl Keys {
-    /// Takes the first key among the records of its name, if there is one.
+    /// Takes the first key that counts among the records of its name, if there is one.
     pub(super) fn add(&mut self, signer: Signer, texts: &[Vec<u8>]) {
-        let key = texts.iter().find_map(|text| DomainKey::parse(text).ok());
+        let mut usable = texts.iter().filter(|text| is_usable(text));
+        let key = usable.find_map(|text| DomainKey::parse(text).ok());
         if let Some(key) = key {
             self.0
                 .insert(signer.cache_key, Txt::DomainKey(Arc::new(key)));
@@ -106,7 +108,7 @@ pub(super) fn verify(
     keys: &Keys,
     authenticator: &MessageAuthenticator,
 ) -> io::Result<Vec<String>> {
-    let mail = head::whole(mail)?;
+    let mail = whole(mail)?;
     // Strict: with an `l=` tag, a signature does not cover what was added to the body (RFC 6376 section 8.2), and a
     // report could be added. Such signatures do not count.
     let Some(mut message) = AuthenticatedMessage::parse_with_opts(&mail, None, true) else {
@@ -148,6 +150,37 @@ fn is_acceptable(signature: &Header<Signature>) -> bool {
         // RFC 6376 section 6.1.1: who does not sign the From field answers for nobody.
         && header.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from"))
         && value.len() <= SIGNATURE_BYTES_MAX
+}
+
+/// What RFC 6376 section 3.6.1 says of keys and mail-auth does not obey.
+fn is_usable(record: &[u8]) -> bool {
+    let may_list = |tag, words: &[&str]| {
+        let listed = values(record, tag);
+        let is_one = |value: &&[u8]| words.iter().any(|word| is_same(value, word));
+        listed.is_empty() || listed.iter().any(is_one)
+    };
+    // `t=y`: the domain is testing DKIM, and its mail must not be treated differently from mail without a signature.
+    let is_testing = values(record, "t").iter().any(|flag| is_same(flag, "y"));
+    // SHA-256 is the only hash algorithm that counts here.
+    !is_testing && may_list("h", &["sha256"]) && may_list("s", &["*", "email"])
+}
+
+/// What a tag lists between colons (RFC 6376 section 3.2).
+fn values<'r>(record: &'r [u8], tag: &str) -> Vec<&'r [u8]> {
+    let tags = record.split(|byte| *byte == b';').filter_map(|piece| {
+        let equals = piece.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = piece.split_at(equals);
+        is_same(name.trim_ascii(), tag).then(|| &value[1..])
+    });
+    let values = tags.flat_map(|list| list.split(|byte| *byte == b':'));
+    values
+        .map(<[u8]>::trim_ascii)
+        .filter(|value| !value.is_empty())
+        .collect()
+}
+
+fn is_same(bytes: &[u8], word: &str) -> bool {
+    bytes.eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// The signature as it was when the mail arrived, without what does not matter here.

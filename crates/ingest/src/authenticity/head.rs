@@ -1,11 +1,12 @@
 //! The header section of a mail, within limits.
 
-use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt as _};
+use std::io;
 
 use mail_auth::AuthenticatedMessage;
 use report::Body;
 
 use super::domain;
+use crate::body::start;
 
 /// A longer header section is not read. That of a real mail has some 10 KiB.
 pub(super) const HEADER_BYTES_MAX: usize = 256 * 1024;
@@ -40,29 +41,6 @@ pub(super) fn from_domain(message: &AuthenticatedMessage) -> Option<String> {
     let domain = domain::of_address(first)?;
     let is_same = |address: &String| domain::of_address(address).as_ref() == Some(&domain);
     others.iter().all(is_same).then_some(domain)
-}
-
-/// The first bytes of a mail.
-fn start(mail: &Body, bytes_max: usize) -> io::Result<Cow<'_, [u8]>> {
-    match mail {
-        Body::Memory(bytes) => Ok(bytes[..bytes.len().min(bytes_max)].into()),
-        Body::File(file) => Ok(load(file, bytes_max)?.into()),
-    }
-}
-
-/// All bytes of a mail. Its size was limited where it came in.
-pub(super) fn whole(mail: &Body) -> io::Result<Cow<'_, [u8]>> {
-    match mail {
-        Body::Memory(bytes) => Ok(bytes.as_ref().into()),
-        Body::File(file) => Ok(load(file, usize::MAX)?.into()),
-    }
-}
-
-fn load(file: &File, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut bytes = vec![0; size.min(bytes_max)];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -132,15 +110,5 @@ mod tests {
         assert_eq!(from_domain_of(huge).as_deref(), Some("example.com"));
         let nested = format!("From: {}a@example.com\r\n\r\n", "(".repeat(200_000));
         assert_eq!(from_domain_of(nested), None);
-    }
-
-    #[test]
-    fn a_file_is_read_like_bytes_in_memory() {
-        let file = tempfile::tempfile().unwrap();
-        let mail = b"From: a@example.com\r\n\r\nBody\r\n";
-        file.write_all_at(mail, 0).unwrap();
-        let mail = Body::File(file.into());
-        let domain = with_head(&mail, from_domain).unwrap().flatten();
-        assert_eq!(domain.as_deref(), Some("example.com"));
     }
 }

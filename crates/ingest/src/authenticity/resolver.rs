@@ -16,14 +16,29 @@ use mail_auth::{
     },
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{DnsConfig, Error};
 
-/// Lookups at a time. The library has a limit of its own, but turns away what is above.
-const LOOKUPS_MAX: usize = 32;
+/// Mails at a time that look something up.
+const TURNS_MAX: usize = 32;
+
+/// Lookups at a time of one mail: who sends it chooses how many it asks for, and how slow they are.
+pub(super) const LOOKUPS_MAX: usize = 2;
+
+/// How long a mail may wait for its turn.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a turn may take, with finding out whether the name servers answer at all.
+const TURN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Answers that are kept. Each may have 64 KiB, and senders choose them.
+const ANSWERS_MAX: u64 = 512;
+
+/// An answer is kept no longer, whatever it asks for.
+const ANSWER_AGE_MAX: Duration = Duration::from_secs(3_600);
 
 /// After so many lookups in a row without an answer, it is found out whether the name servers answer at all.
 const SILENT_MAX: u32 = 3;
@@ -40,7 +55,7 @@ pub(super) struct Resolver {
     /// Keeps no answers: what it tells is known now.
     prober: TokioResolver,
     timeout: Duration,
-    lookups: Semaphore,
+    turns: Semaphore,
     /// [`PAUSE`] but in tests.
     pub(super) pause: Duration,
     silence: Mutex<Silence>,
@@ -53,6 +68,14 @@ struct Silence {
     lookups: u32,
     /// Until when nothing is looked up.
     until: Option<Instant>,
+}
+
+/// The time of one mail for its lookups.
+pub(super) struct Turn<'a> {
+    resolver: &'a Resolver,
+    /// When the last lookup must be done, so that a probe is over at the end of the turn.
+    deadline: Instant,
+    _permit: SemaphorePermit<'a>,
 }
 
 /// There is no answer for now: another time there may be one.
@@ -69,7 +92,11 @@ impl Resolver {
         // A datagram that was lost is sent once more within the time for an answer.
         options.timeout = dns.timeout() / 2;
         options.attempts = 1;
-        options.max_active_requests = 4 * LOOKUPS_MAX;
+        // The library turns away what is above its limit.
+        options.max_active_requests = 2 * TURNS_MAX * LOOKUPS_MAX;
+        options.cache_size = ANSWERS_MAX;
+        options.positive_max_ttl = Some(ANSWER_AGE_MAX);
+        options.negative_max_ttl = Some(ANSWER_AGE_MAX);
         let authenticator =
             MessageAuthenticator::new(config.clone(), options.clone()).map_err(Error::new)?;
         options.timeout = PROBE_TIMEOUT;
@@ -79,7 +106,7 @@ impl Resolver {
             authenticator,
             prober: prober.0,
             timeout: dns.timeout(),
-            lookups: Semaphore::new(LOOKUPS_MAX),
+            turns: Semaphore::new(TURNS_MAX),
             pause: PAUSE,
             silence: Mutex::default(),
         })
@@ -90,22 +117,28 @@ impl Resolver {
         &self.authenticator
     }
 
-    /// The TXT records of a name, each in one piece; none if there are none.
-    pub(super) async fn texts(
-        &self,
-        name: &str,
-        deadline: Instant,
-    ) -> Result<Vec<Vec<u8>>, NoAnswer> {
-        let Ok(Ok(_lookup)) = timeout_at(deadline, self.lookups.acquire()).await else {
-            return Err(NoAnswer);
-        };
-        if self.is_paused() {
+    /// Waits for a turn to look names up. Its time begins when it is had, so that slow lookups for other mail take
+    /// nothing from it.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, NoAnswer> {
+        match timeout(WAIT_TIMEOUT, self.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(Turn {
+                resolver: self,
+                deadline: Instant::now() + TURN_TIMEOUT - PROBE_TIMEOUT,
+                _permit: permit,
+            }),
+            Ok(Err(_)) | Err(_) => Err(NoAnswer),
+        }
+    }
+
+    async fn texts(&self, name: &str, deadline: Instant) -> Result<Vec<Vec<u8>>, NoAnswer> {
+        let now = Instant::now();
+        if self.is_paused() || deadline <= now {
             return Err(NoAnswer);
         }
         let Ok(name) = Name::from_ascii(format!("{name}.")) else {
             return Ok(Vec::new());
         };
-        let deadline = deadline.min(Instant::now() + self.timeout);
+        let deadline = deadline.min(now + self.timeout);
         let lookup = self.authenticator.resolver().txt_lookup(name);
         let lookup = match timeout_at(deadline, lookup).await {
             Ok(Err(error)) if !is_answer(&error) => return self.unanswered().await,
@@ -161,6 +194,13 @@ impl Resolver {
                 self.pause.as_secs()
             );
         }
+    }
+}
+
+impl Turn<'_> {
+    /// The TXT records of a name, each in one piece; none if there are none.
+    pub(super) async fn texts(&self, name: &str) -> Result<Vec<Vec<u8>>, NoAnswer> {
+        self.resolver.texts(name, self.deadline).await
     }
 }
 

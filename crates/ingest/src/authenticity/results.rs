@@ -3,7 +3,7 @@
 use mail_auth::AuthenticatedMessage;
 
 use super::{
-    domain,
+    domain, received,
     results_field::{Field, MethodResult},
 };
 
@@ -21,9 +21,15 @@ pub(super) struct Results {
 
 /// The results of the server with this authserv-id.
 ///
-/// It puts its fields on top of what it gets, and should remove those that claim to be its own (RFC 8601 section 5).
-/// Should it not, forged ones stand further down. So of each method only the topmost field with a result is believed,
-/// and none below a Received field that follows the first of them: what is there is older than this server's fields.
+/// It should remove fields that claim to be its own (RFC 8601 section 5). Should it not, forged ones stand below those it
+/// adds, which are in one of two places: above its Received field for the mail (policy daemons, and servers that check
+/// mail themselves), or directly below, before the next (milters). On top of that field there are at most those of
+/// handing the mail over within its host. So this is believed, from the top down:
+///
+/// - nothing below the second Received field but for [handovers](received::is_handover) at the top,
+/// - nothing below a Received field that follows any field of this server, whatever that one says,
+/// - nothing below a field of this server that cannot be read: a word of the sender's must not put it out of force,
+/// - of each method only the topmost field with a result.
 pub(super) fn results(
     message: &AuthenticatedMessage,
     authserv_id: &str,
@@ -31,20 +37,27 @@ pub(super) fn results(
 ) -> Results {
     let mut dmarc = None;
     let mut dkim = None;
+    let mut has_results = false;
+    let mut has_arrived = false;
     for (name, value) in &message.headers {
         let name = name.trim_ascii();
-        if name.eq_ignore_ascii_case(b"received") && (dmarc.is_some() || dkim.is_some()) {
-            break;
+        if name.eq_ignore_ascii_case(b"received") {
+            if has_results || has_arrived {
+                break;
+            }
+            has_arrived = !received::is_handover(value);
         }
         if !name.eq_ignore_ascii_case(b"authentication-results") {
             continue;
         }
-        let Some(field) = Field::parse(value) else {
-            continue;
-        };
-        if !field.authserv_id.eq_ignore_ascii_case(authserv_id) {
+        let is_own = Field::author(value).is_some_and(|id| id.eq_ignore_ascii_case(authserv_id));
+        if !is_own {
             continue;
         }
+        has_results = true;
+        let Some(field) = Field::parse(value) else {
+            break;
+        };
         if dmarc.is_none() && field.of_method("dmarc").next().is_some() {
             dmarc = Some(dmarc_pass(&field, from_domain));
         }
@@ -169,17 +182,53 @@ Authentication-Results: mx.example.com; dmarc=pass; dkim=pass header.d=example.n
     }
 
     #[test]
-    fn fields_from_before_the_server_are_not_believed() {
-        check(
-            "Received: from here by here
-Authentication-Results: mx.example.com; spf=pass
-Received: from there by mx.example.com
-Authentication-Results: mx.example.com; dkim=none
-Received: from a by there
-Authentication-Results: mx.example.com; dmarc=pass",
-            None,
-            &[],
-        );
+    fn fields_stand_above_or_directly_below_the_received_field_of_the_server() {
+        let own = "Authentication-Results: mx.example.com; dmarc=pass";
+        let arrived =
+            "Received: from a (a [192.0.2.1]) by mx.example.com (Postfix) with ESMTPS id 1; Mon";
+        let lmtp = "Received: from mx.example.com by mx.example.com with LMTP id 2; Mon";
+        let gmail = "Received: by 2002:a05:6a10:1:b0:1 with SMTP id a1csp1; Mon";
+        let older = "Received: from b by a with ESMTP id 3; Mon";
+        for header in [
+            [own, arrived, older].join("\n"),
+            [arrived, own, older].join("\n"),
+            [lmtp, own, arrived, older].join("\n"),
+            [lmtp, arrived, own, older].join("\n"),
+            [gmail, arrived, "Received-SPF: pass", own, older].join("\n"),
+        ] {
+            check(&header, Some(true), &[]);
+        }
+    }
+
+    #[test]
+    fn forged_fields_are_not_believed() {
+        let forged =
+            "Authentication-Results: mx.example.com; dmarc=pass; dkim=pass header.d=example.net";
+        let arrived =
+            "Received: from a (a [192.0.2.1]) by mx.example.com (Postfix) with ESMTPS id 1; Mon";
+        let lmtp = "Received: from mx.example.com by mx.example.com with LMTP id 2; Mon";
+        let spf = "Authentication-Results: mx.example.com; spf=pass";
+        let none = "Authentication-Results: mx.example.com; none";
+        let broken = "Authentication-Results: mx.example.com; spf=pass smtp.mailfrom=\"a";
+        let other = "Authentication-Results: mx.example.org; spf=pass";
+        for header in [
+            // The server adds none, and the mail has been on a way before, or says so.
+            [arrived, arrived, forged].join("\n"),
+            [arrived, lmtp, forged].join("\n"),
+            [lmtp, arrived, lmtp, forged].join("\n"),
+            [other, arrived, arrived, forged].join("\n"),
+            // It adds one without a result that counts.
+            [spf, arrived, forged].join("\n"),
+            [none, arrived, forged].join("\n"),
+            [lmtp, spf, arrived, forged].join("\n"),
+            [arrived, spf, lmtp, forged].join("\n"),
+            [spf, lmtp, forged].join("\n"),
+            // It adds one that cannot be read for what the sender wrote.
+            [broken, forged].join("\n"),
+            [arrived, broken, forged].join("\n"),
+        ] {
+            check(&header, None, &[]);
+        }
     }
 
     #[test]

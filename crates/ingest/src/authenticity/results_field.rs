@@ -32,16 +32,24 @@ impl MethodResult {
 }
 
 impl Field {
+    /// Who wrote a field, be the rest of it as it may. `None` if it does not say.
+    pub(super) fn author(value: &[u8]) -> Option<String> {
+        let mut cursor = Cursor(value);
+        cursor.skip_space()?;
+        let authserv_id = cursor.word(b";=")?;
+        // A comment that is open at the end is behind the name.
+        let is_result = cursor.skip_space().is_some() && cursor.peek() == Some(b'=');
+        // Exchange Online leaves the authserv-id out and begins with a result.
+        (!authserv_id.is_empty() && !is_result).then_some(authserv_id)
+    }
+
     /// Reads the text after the colon. `None` if it is not of this grammar, or does not say who wrote it.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let mut cursor = Cursor(value);
         cursor.skip_space()?;
-        let authserv_id = cursor.word(b";=")?;
+        let authserv_id = Self::author(value)?;
+        cursor.word(b";=")?;
         cursor.skip_space()?;
-        // Exchange Online leaves the authserv-id out and begins with a result.
-        if authserv_id.is_empty() || cursor.peek() == Some(b'=') {
-            return None;
-        }
         // The version, 1 wherever it is given.
         cursor.word(b";=")?;
         let mut results = Vec::new();
@@ -65,7 +73,7 @@ impl Field {
 }
 
 /// What is left to be read. `None` means that a quote or comment is open at the end.
-struct Cursor<'a>(&'a [u8]);
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl Cursor<'_> {
     fn peek(&self) -> Option<u8> {
@@ -125,7 +133,7 @@ impl Cursor<'_> {
     }
 
     /// Text up to white space, a comment, or one of the bytes given; without its quotes.
-    fn word(&mut self, ends: &[u8]) -> Option<String> {
+    pub(super) fn word(&mut self, ends: &[u8]) -> Option<String> {
         let mut word = Vec::new();
         while let Some(byte) = self.peek() {
             if byte.is_ascii_whitespace() || byte == b'(' || ends.contains(&byte) {
@@ -152,7 +160,7 @@ impl Cursor<'_> {
     }
 
     /// White space and comments, which may be nested.
-    fn skip_space(&mut self) -> Option<()> {
+    pub(super) fn skip_space(&mut self) -> Option<()> {
         loop {
             match self.peek() {
                 Some(b'(') => self.skip_comment()?,

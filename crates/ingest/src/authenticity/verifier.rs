@@ -1,8 +1,8 @@
 //! From a mail to what is known of its sender.
 
-use std::{collections::HashSet, io, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{collections::HashSet, io, sync::Arc, thread::available_parallelism};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use mail_auth::{
     common::parse::TxtRecordParser as _,
     dmarc::{Alignment, Dmarc},
@@ -10,19 +10,16 @@ use mail_auth::{
 };
 use report::Body;
 use store::Authenticity;
-use tokio::{sync::Semaphore, task::spawn_blocking, time::Instant};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
     Check, DnsConfig, Method,
     dkim::{self, Keys, Signer},
     domain,
     head::{from_domain, with_head},
-    resolver::{NoAnswer, Resolver},
+    resolver::{LOOKUPS_MAX, NoAnswer, Resolver},
     results::{self, Results},
 };
-
-/// What all lookups for one mail may take. Finding out that nobody answers takes 2 s more.
-const LOOKUPS_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Names cannot be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +71,11 @@ impl Verifier {
         })
     }
 
-    /// Checks a mail as its mailbox or listener asks for. Takes up to 10 s, whatever the DNS does.
+    /// Checks a mail as its mailbox or listener asks for.
+    ///
+    /// Whatever the DNS does, lookups take up to 46 s: twice, for the keys and for the DMARC record, up to 15 s of
+    /// waiting for a turn and 8 s of looking up. Waiting for a core, of which hashing takes one for each mail at a time,
+    /// is bounded by the mails at hand alone.
     ///
     /// `Err` means that the bytes of the mail cannot be read.
     pub(crate) async fn verify(&self, check: &Check, mail: &Body) -> io::Result<Verdict> {
@@ -125,8 +126,7 @@ impl Verifier {
         let Some((from, signers)) = self.blocking(read).await?.flatten() else {
             return Ok(not_authentic());
         };
-        let deadline = Instant::now() + LOOKUPS_TIMEOUT;
-        let (keys, unanswered) = self.keys(signers, deadline).await;
+        let (keys, unanswered) = self.keys(&from, signers).await;
         let dkim_domains = if keys.is_empty() {
             Vec::new()
         } else {
@@ -134,7 +134,7 @@ impl Verifier {
             self.blocking(move || dkim::verify(&mail, &keys, resolver.authenticator()))
                 .await?
         };
-        let is_pass = self.is_pass(&from, &dkim_domains, &unanswered, deadline);
+        let is_pass = self.is_pass(&from, &dkim_domains, &unanswered);
         Ok(Authenticity {
             dmarc_pass: is_pass.await.ok(),
             from_domain: Some(from),
@@ -143,15 +143,29 @@ impl Verifier {
     }
 
     /// The keys of these signers, and the domains whose keys could not be found out.
-    async fn keys(&self, signers: Vec<Signer>, deadline: Instant) -> (Keys, Vec<String>) {
-        let signers: HashSet<Signer> = signers.into_iter().collect();
+    ///
+    /// Those that decide about alignment come first. The others are looked up nonetheless, as far as there is time: who
+    /// else signed a mail is shown as well.
+    async fn keys(&self, from: &str, signers: Vec<Signer>) -> (Keys, Vec<String>) {
+        let mut known = HashSet::new();
+        let mut signers = signers;
+        signers.retain(|signer| known.insert(signer.clone()));
+        signers.sort_by_key(|signer| !domain::are_aligned(&signer.domain, from));
+        let mut keys = Keys::default();
+        if signers.is_empty() {
+            return (keys, Vec::new());
+        }
+        let Ok(turn) = self.resolver.turn().await else {
+            let unanswered = signers.into_iter().map(|signer| signer.domain);
+            return (keys, unanswered.collect());
+        };
         let lookups = signers.into_iter().map(async |signer| {
-            let texts = self.resolver.texts(&signer.key_name, deadline).await;
+            let texts = turn.texts(&signer.key_name).await;
             (signer, texts)
         });
-        let mut keys = Keys::default();
         let mut unanswered = Vec::new();
-        for (signer, texts) in join_all(lookups).await {
+        let mut answers = stream::iter(lookups).buffer_unordered(LOOKUPS_MAX);
+        while let Some((signer, texts)) = answers.next().await {
             match texts {
                 Ok(texts) => keys.add(signer, &texts),
                 Err(NoAnswer) => unanswered.push(signer.domain),
@@ -166,14 +180,13 @@ impl Verifier {
         from: &String,
         verified: &[String],
         unanswered: &[String],
-        deadline: Instant,
     ) -> Result<bool, NoAnswer> {
         // Alignment of a domain with itself needs no lookup, and is that of nearly all mail.
         if verified.contains(from) {
             return Ok(true);
         }
         let is_aligned = |domain: &String| domain::are_aligned(domain, from);
-        if verified.iter().any(is_aligned) && !self.is_strict(from, deadline).await? {
+        if verified.iter().any(is_aligned) && !self.is_strict(from).await? {
             return Ok(true);
         }
         if unanswered.iter().any(is_aligned) {
@@ -184,12 +197,13 @@ impl Verifier {
 
     /// Whether a domain allows no alignment but with itself: `adkim=s` in its DMARC record, which is its own or that of
     /// its organizational domain (RFC 7489 section 6.6.3, RFC 9989 section 4.10.1). Without a record it does allow it.
-    async fn is_strict(&self, from: &str, deadline: Instant) -> Result<bool, NoAnswer> {
+    async fn is_strict(&self, from: &str) -> Result<bool, NoAnswer> {
+        let turn = self.resolver.turn().await?;
         let organizational = domain::organizational(from);
         let own = (organizational != from).then_some(from);
         for name in own.into_iter().chain([organizational]) {
             let name = format!("_dmarc.{name}");
-            let texts = self.resolver.texts(&name, deadline).await?;
+            let texts = turn.texts(&name).await?;
             let mut records = texts.iter().filter_map(|text| Dmarc::parse(text).ok());
             // RFC 7489 section 6.6.3: several records are as good as none.
             if let (Some(record), None) = (records.next(), records.next()) {

@@ -246,8 +246,12 @@ impl Session {
             Err(error) => Err(error),
         };
         if size_bytes > message_bytes_max {
+            let name = match body {
+                Ok(start) => name_of(&start).await,
+                Err(_) => None,
+            };
             return Ok(Received::TooLarge(TooLarge {
-                name: body.ok().as_ref().and_then(name_of),
+                name,
                 size_bytes,
                 is_whole,
             }));
@@ -261,7 +265,8 @@ impl Session {
     /// Takes a message in and says what became of it.
     async fn take(&self, body: Body) -> String {
         let rules = &self.rules;
-        let delivery = self.delivery(name_of(&body), body);
+        let name = name_of(&body).await;
+        let delivery = self.delivery(name, body);
         match accept_mail(&rules.intake, &rules.verifier, &rules.check, delivery).await {
             Ok(accepted) => format!(
                 "250 2.0.0 {} as delivery {}",

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Delivery,
-    mail::{accept_mail, name_of},
+    mail::{accept_mail, name_in},
     refuse::{Refusal, refuse},
 };
 
@@ -454,14 +454,13 @@ impl Session<'_> {
     }
 
     fn delivery(&self, mail: Mail, body: Bytes) -> Delivery {
-        let body = Body::Memory(body);
         Delivery {
             delivery_id: mail.delivery_id,
             origin: format!("imap:{}", self.mailbox.name),
-            name: name_of(&body)
+            name: name_in(&body)
                 .or_else(|| Some(format!("{};UID={}", self.config.folder, mail.uid))),
             received_at: (self.mailbox.clock)(),
-            body,
+            body: Body::Memory(body),
             authenticity: None,
         }
     }

@@ -2,7 +2,20 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::task::JoinSet;
+
 use super::{dns::Fault, *};
+
+/// Ten signatures of domains, as a hostile mail may have them.
+fn claims(domain: &str) -> String {
+    let claim = |number: usize| {
+        format!(
+            "DKIM-Signature: v=1; a=rsa-sha256; d=d{number}.{domain}; s=one; bh=AAAA; b=AAAA; h=from\r\n"
+        )
+    };
+    (0..10).map(claim).collect()
+}
 
 /// Sends mail of a domain until nothing is looked up any more.
 async fn wear_out(setup: &Setup, mail: &[u8]) {
@@ -121,4 +134,67 @@ async fn many_mails_are_looked_up_at_once() {
     for authenticity in join_all(mails).await {
         assert_eq!(authenticity.dmarc_pass, Some(true));
     }
+}
+
+#[tokio::test]
+async fn mail_with_silent_signers_does_not_hold_up_other_mail() {
+    let setup = Arc::new(Setup::new().await);
+    setup.dns.fail("silent.example", Fault::Silence);
+    let mut silent = JoinSet::new();
+    for number in 0..30 {
+        let mail = format!(
+            "{}From: a@b{number}.silent.example\r\n\r\n",
+            claims(&format!("b{number}.silent.example"))
+        );
+        let setup = Arc::clone(&setup);
+        silent.spawn(async move { setup.verify(mail).await });
+    }
+    let asked = async {
+        while setup.dns.queries().len() < 30 {
+            tokio::task::yield_now().await;
+        }
+    };
+    asked.await;
+    let mail = setup.key("mail.example.net").sign(MAIL);
+    let verified = tokio::time::timeout(Duration::from_secs(3), setup.verify(mail));
+    assert_eq!(verified.await.unwrap().dmarc_pass, Some(true));
+    assert!(silent.try_join_next().is_none());
+}
+
+#[tokio::test]
+async fn signers_that_are_aligned_are_looked_up_first() {
+    let setup = Setup::new().await;
+    setup.dns.fail("silent.example", Fault::Silence);
+    let mail = setup.key("mail.example.net").sign(MAIL);
+    let signature_ends = mail.len() - MAIL.len();
+    // Nine of others on top, so that the tenth is the one that counts.
+    let others = claims("silent.example");
+    let (others, _) = others.split_at(others.rfind("DKIM-Signature").unwrap());
+    let mail = [others.as_bytes(), &mail[..signature_ends], MAIL].concat();
+    let started = tokio::time::Instant::now();
+    let expected = authenticity(&["mail.example.net"], Some(true));
+    assert_eq!(setup.verify(mail).await, expected);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let queries = setup.dns.queries();
+    let aligned = queries
+        .iter()
+        .position(|name| name.contains("mail.example.net"));
+    assert!(aligned.unwrap() < 2, "{queries:?}");
+}
+
+#[tokio::test]
+async fn no_more_than_some_answers_are_kept() {
+    let setup = Setup::new().await;
+    let names: Vec<String> = (0..1_500)
+        .map(|number| format!("n{number}.example"))
+        .collect();
+    for name in &names {
+        setup.dns.add_txt(name, "a text");
+    }
+    for name in names.iter().chain(&names) {
+        let turn = setup.verifier.resolver.turn().await.unwrap();
+        assert_eq!(turn.texts(name).await, Ok(vec![b"a text".to_vec()]));
+    }
+    let queries = setup.dns.queries().len();
+    assert!(queries > 2_000, "{queries}");
 }

@@ -135,3 +135,31 @@ async fn a_revoked_key_does_not_count() {
     let expected = authenticity(&[], Some(false));
     assert_eq!(setup.verify(key.sign(MAIL)).await, expected);
 }
+
+#[tokio::test]
+async fn what_a_key_says_of_itself_is_obeyed() {
+    for (tags, expected) in [
+        ("t=s", true),
+        ("t=; h=; s=", true),
+        ("n=t=y", true),
+        ("h=sha256", true),
+        ("h=sha1 : SHA256", true),
+        ("s=email", true),
+        ("s=tlsrpt:*", true),
+        // RFC 6376 section 3.6.1: a domain that is testing.
+        ("t=y", false),
+        ("t=s : y", false),
+        ("t=s; t=y", false),
+        ("T = Y", false),
+        ("h=sha1", false),
+        ("h=sha512", false),
+        ("s=tlsrpt", false),
+    ] {
+        let setup = Setup::new().await;
+        let key = DkimKey::new("mail.example.net", "one");
+        let record = key.record().replacen("; ", &format!("; {tags}; "), 1);
+        setup.dns.add_txt(&key.record_name(), &record);
+        let pass = setup.verify(key.sign(MAIL)).await.dmarc_pass;
+        assert_eq!(pass, Some(expected), "{tags}");
+    }
+}
