@@ -10,6 +10,7 @@ mod backoff;
 mod config;
 mod connect;
 mod fault;
+mod fetch;
 mod imap;
 mod mail;
 mod probe;
