@@ -100,8 +100,8 @@ impl From<DeliveryRow> for Delivery {
 /// All deliveries
 ///
 /// Newest first, by the time they carry: that of arrival in the mailbox for mail from there, that of the last change for files
-/// from a watched directory, else that of receipt. `outcome=rejected` lists what could not be stored, with reasons; `mail_dmarc_pass=false` lists mail that is
-/// not shown to come from where it says.
+/// from a watched directory, else that of receipt. `outcome=rejected` lists what could not be stored, with reasons;
+/// `mail_dmarc_pass=false` lists mail that is not shown to come from where it says.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", operation_id = "list_deliveries", tag = "Deliveries", params(ListQuery),
     responses((status = 200, description = "Deliveries", body = DeliveryList), Problem)
