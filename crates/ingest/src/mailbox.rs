@@ -76,7 +76,7 @@ pub struct Mailbox {
 impl Mailbox {
     /// Works on the mailbox until `stop`. Another process that holds it is waited for.
     pub async fn run(self, stop: CancellationToken) {
-        let mut is_waiting = false;
+        let (mut is_waiting, mut failures) = (false, 0_u64);
         while !stop.is_cancelled() {
             let mut retry = TAKE_OVER_INTERVAL.min(self.config.lease() / 3);
             let asked = Instant::now();
@@ -84,7 +84,7 @@ impl Mailbox {
             match leased {
                 None => return,
                 Some(Ok(true)) => {
-                    is_waiting = false;
+                    (is_waiting, failures) = (false, 0);
                     self.hold(asked, &stop).await;
                 }
                 Some(Ok(false)) => {
@@ -95,9 +95,10 @@ impl Mailbox {
                 }
                 Some(Err(error)) => {
                     retry = retry.min(DATABASE_RETRY);
-                    if !is_waiting {
+                    failures += 1;
+                    // The first one is usual: the program is bringing the schema up to date.
+                    if failures == 2 {
                         tracing::warn!(mailbox = self.name, %error, "the mailbox waits for the database");
-                        is_waiting = true;
                     }
                 }
             }
