@@ -64,6 +64,12 @@ async fn a_session_that_breaks_anywhere_is_carried_on() {
         (BODIES, Fault::StallInLiteral, "stalled"),
         (BODIES, Fault::LoseAnswer, "connection_lost"),
         (BODIES, Fault::Insert("* (((\r\n"), "protocol"),
+        (
+            // The library panics at it.
+            "UID FETCH 1:3 (UID INTERNALDATE",
+            Fault::Insert("* 1 FETCH (INTERNALDATE NIL)\r\n"),
+            "internal",
+        ),
         ("UID STORE", Fault::Close, "connection_lost"),
         ("UID STORE", Fault::LoseAnswer, "connection_lost"),
         ("UID STORE", Fault::Answer("NO [LIMIT] too fast"), "mark"),

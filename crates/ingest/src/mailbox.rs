@@ -2,7 +2,7 @@
 //!
 //! [`Mailbox::run`] works on one mailbox for as long as the program runs: it takes the lease that keeps other processes
 //! away, serves session after session (`session.rs`), and says in the database how it goes. Whatever goes wrong is a
-//! [`fault`](Fault) with a code and an advice; it is tried again after a pause.
+//! fault with a code and an advice (`fault.rs`); it is tried again after a pause.
 
 mod acknowledge;
 mod again;
@@ -18,7 +18,9 @@ mod session;
 mod tls;
 mod token;
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt as _;
 
 use store::{MailboxPosition, MailboxState};
 use time::OffsetDateTime;
@@ -37,6 +39,9 @@ use self::{
 pub use crate::authenticity::Method;
 pub use config::{After, Auth, Config, Security};
 pub use probe::{Probed, Step, probe};
+
+/// A session that lives no longer is followed by a pause: a token may be old as soon as it is given.
+const SESSION_MIN: Duration = Duration::from_secs(10);
 
 /// How long a session may take to end when the program is to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -77,6 +82,7 @@ impl Mailbox {
     /// Works on the mailbox until `stop`. Another process that holds it is waited for.
     pub async fn run(self, stop: CancellationToken) {
         let (mut is_waiting, mut failures) = (false, 0_u64);
+        let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             let mut retry = TAKE_OVER_INTERVAL.min(self.config.lease() / 3);
             let asked = Instant::now();
@@ -85,7 +91,7 @@ impl Mailbox {
                 None => return,
                 Some(Ok(true)) => {
                     (is_waiting, failures) = (false, 0);
-                    self.hold(asked, &stop).await;
+                    self.hold(asked, &mut backoff, &stop).await;
                 }
                 Some(Ok(false)) => {
                     if !is_waiting {
@@ -116,10 +122,10 @@ impl Mailbox {
     }
 
     /// Works for as long as the lease is held.
-    async fn hold(&self, asked: Instant, stop: &CancellationToken) {
+    async fn hold(&self, asked: Instant, backoff: &mut Backoff, stop: &CancellationToken) {
         let (until, held) = watch::channel(asked + self.config.lease());
         tokio::select! {
-            () = self.work(&held, stop) => {}
+            () = self.work(backoff, &held, stop) => {}
             () = self.keep_lease(until) => {
                 tracing::warn!(mailbox = self.name, "the lease of the mailbox is lost; it is asked for again");
             }
@@ -153,22 +159,39 @@ impl Mailbox {
     }
 
     /// Serves session after session.
-    async fn work(&self, held: &watch::Receiver<Instant>, stop: &CancellationToken) {
+    async fn work(
+        &self,
+        backoff: &mut Backoff,
+        held: &watch::Receiver<Instant>,
+        stop: &CancellationToken,
+    ) {
         let mut memory = Memory::default();
-        let mut backoff = Backoff::default();
         let mut last_code = None;
-        while !stop.is_cancelled() {
+        loop {
+            // One that was begun before the lease was lost is ended first: a lock-out does not mind leases.
+            stop.run_until_cancelled(self.pause(backoff)).await;
+            if stop.is_cancelled() {
+                return;
+            }
             let config = self.config.with_secrets_of_now();
-            let fault = match self.session(&config, &mut memory, held, stop).await {
+            let begun = Instant::now();
+            let session = AssertUnwindSafe(self.session(&config, &mut memory, held, stop));
+            // A defect in reading what this server says must not end the work on others.
+            let ended = session.catch_unwind().await.unwrap_or(Err(Fault::Defect));
+            let fault = match ended {
+                // The token grew old, or it is time to stop.
+                Ok(()) if begun.elapsed() < SESSION_MIN => {
+                    backoff.begin(Pause::Brief, &config);
+                    continue;
+                }
                 Ok(()) => {
-                    // The token grew old, or it is time to stop.
-                    backoff = Backoff::default();
+                    backoff.reset();
                     continue;
                 }
                 Err(fault) => fault,
             };
             if memory.did_work {
-                backoff = Backoff::default();
+                backoff.reset();
                 last_code = None;
             }
             if fault.is_disconnect() {
@@ -181,9 +204,7 @@ impl Mailbox {
                 tracing::warn!(mailbox = self.name, code, "{fault}");
             }
             self.tell(&fault).await;
-            let pause = backoff.next(fault.pause(), &self.config);
-            let pausing = self.pause(pause, &config, &fault);
-            stop.run_until_cancelled(pausing).await;
+            backoff.begin(fault.pause(), &config);
         }
     }
 
@@ -208,7 +229,7 @@ impl Mailbox {
         let (name, process_id) = (&self.name, self.process.process_id);
         let (code, text) = (fault.code(), fault.to_string());
         let state = match fault.pause() {
-            Pause::None => MailboxState::Connecting,
+            Pause::Brief => MailboxState::Connecting,
             Pause::Short | Pause::Credentials => MailboxState::Failed,
         };
         let store = &self.intake.store;
@@ -218,14 +239,17 @@ impl Mailbox {
         }
     }
 
-    /// Waits. After refused credentials, new ones in a file end the wait.
-    async fn pause(&self, pause: Duration, used: &Config, fault: &Fault) {
+    /// Waits as long as is due. After refused credentials, new ones in a file end the wait.
+    async fn pause(&self, backoff: &Backoff) {
         const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-        let until = Instant::now() + pause;
-        while Instant::now() < until {
+        while let Some(until) = backoff.until()
+            && Instant::now() < until
+        {
             tokio::time::sleep_until(until.min(Instant::now() + LOOK_INTERVAL)).await;
-            if fault.pause() == Pause::Credentials
-                && !self.config.with_secrets_of_now().has_same_secrets(used)
+            let now = self.config.with_secrets_of_now();
+            if backoff
+                .refused()
+                .is_some_and(|used| !now.has_same_secrets(used))
             {
                 return;
             }

@@ -17,10 +17,7 @@ impl Session<'_> {
         if self.config.after == After::Leave || outcomes.is_empty() {
             return Ok(());
         }
-        if *self.held.borrow() <= Instant::now() {
-            // We were held up, and by now another process may be at work on the same mails.
-            return Err(Fault::LeaseLost);
-        }
+        self.check_lease()?;
         if self.selected.is_read_only {
             self.trouble.get_or_insert(Fault::ReadOnly {
                 folder: self.config.folder.clone(),
@@ -46,6 +43,14 @@ impl Session<'_> {
                 }
                 filed => filed?,
             }
+        }
+        Ok(())
+    }
+
+    /// We may have been held up, and by now another process may be at work on the same mails.
+    pub(super) fn check_lease(&self) -> Result<(), Fault> {
+        if *self.held.borrow() <= Instant::now() {
+            return Err(Fault::LeaseLost);
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Config, fault::Pause};
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -14,14 +16,36 @@ const CREDENTIALS_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 pub(super) struct Backoff {
     short: u32,
     credentials: u32,
+    until: Option<Instant>,
+    refused: Option<Box<Config>>,
 }
 
 impl Backoff {
+    /// All is well.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Begins a pause. `used` is what the failed session was begun with.
+    pub(super) fn begin(&mut self, pause: Pause, used: &Config) {
+        self.until = Some(Instant::now() + self.next(pause, used));
+        self.refused = (pause == Pause::Credentials).then(|| Box::new(used.clone()));
+    }
+
+    /// When the pause at hand ends.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// What was refused, if the pause is for that.
+    pub(super) fn refused(&self) -> Option<&Config> {
+        self.refused.as_deref()
+    }
+
     /// The next pause, up to a fifth shorter than it could be: mailboxes of one server do not all come back at once.
-    pub(super) fn next(&mut self, pause: Pause, config: &Config) -> Duration {
+    fn next(&mut self, pause: Pause, config: &Config) -> Duration {
         let (first, max, number) = match pause {
-            Pause::None => return Duration::ZERO,
-            Pause::Short => (
+            Pause::Brief | Pause::Short => (
                 FIRST,
                 Duration::from_secs(config.retry_max_secs),
                 &mut self.short,

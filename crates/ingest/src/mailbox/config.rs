@@ -12,6 +12,9 @@ use crate::{
 /// A lease is renewed three times before it ends.
 const LEASE_SECS_MIN: u64 = 3;
 
+/// Nobody means to wait longer: a week.
+const SECS_MAX: u64 = 7 * 24 * 60 * 60;
+
 /// A mailbox.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -171,6 +174,15 @@ impl Config {
             ("credentials_retry_secs", self.credentials_retry_secs),
         ] {
             Mistake::if_zero(key, value)?;
+            if value > SECS_MAX {
+                return Err(Mistake::new(key, format!("must be at most {SECS_MAX}")));
+            }
+        }
+        if self.lease_secs > SECS_MAX {
+            return Err(Mistake::new(
+                "lease_secs",
+                format!("must be at most {SECS_MAX}"),
+            ));
         }
         if self.lease_secs < LEASE_SECS_MIN {
             let problem = format!("must be at least {LEASE_SECS_MIN}");
@@ -308,6 +320,10 @@ fn is_safe_for_secrets(url: &str) -> bool {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // What stands before an @ is no host.
+    if authority.contains('@') {
+        return false;
+    }
     let host = match authority.strip_prefix('[') {
         Some(ipv6) => ipv6.split(']').next(),
         None => authority.split(':').next(),
@@ -368,6 +384,8 @@ mod tests {
             ("http://login.example.org/token", false),
             ("http://127.0.0.1.example.org/token", false),
             ("http://127.0.0.1@example.org/token", false),
+            ("http://localhost:x@example.org/token", false),
+            ("http://[::1]@example.org/token", false),
             ("ftp://127.0.0.1/token", false),
         ] {
             assert_eq!(is_safe_for_secrets(url), safe, "{url}");

@@ -188,7 +188,11 @@ pub(crate) async fn log_in(
                 Err(Fault::Credentials { .. }) if !is_fresh => {
                     tokens.forget();
                     let token = tokens.token(mailbox).await?;
-                    log_in_with_token(mailbox, connect(mailbox).await?, &token).await?
+                    let again = log_in_with_token(mailbox, connect(mailbox).await?, &token).await;
+                    if again.is_err() {
+                        tokens.forget();
+                    }
+                    again?
                 }
                 tried => tried?,
             }
@@ -318,8 +322,11 @@ fn refused(mailbox: &Config, error: ClientError) -> Fault {
                 text,
             }
         }
-        // RFC 7628 section 3.2.3: an explanation that is not base64 is still an answer to our credentials.
-        ClientError::Parse(_) => Fault::Protocol,
+        // An explanation (RFC 7628 section 3.2.3) that is not base64 is an answer to our credentials all the same.
+        ClientError::Parse(_) => Fault::Credentials {
+            user: mailbox.user.clone(),
+            text: "it explains why in words that cannot be read".into(),
+        },
         other => Fault::from_client(other),
     }
 }

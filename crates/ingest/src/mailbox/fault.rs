@@ -100,6 +100,9 @@ pub(crate) enum Fault {
     /// The server does not answer.
     #[error("the server does not answer any more (timeout_secs); it is tried again")]
     Stalled,
+    /// Reading what the server says made a library or ruad stumble.
+    #[error("a defect in reading what the server says; please report it; it is tried again")]
+    Defect,
     /// What the server says is no IMAP.
     #[error("the server does not speak IMAP as it should; check host and port")]
     Protocol,
@@ -135,8 +138,8 @@ impl From<crate::Error> for Fault {
 /// How long to wait before the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// Not at all.
-    None,
+    /// As short, for what is nobody's fault.
+    Brief,
     /// From a second on.
     Short,
     /// Long: more tries would lock the account.
@@ -167,6 +170,7 @@ impl Fault {
             Self::Bye(_) => "bye",
             Self::ConnectionLost(_) => "connection_lost",
             Self::Stalled => "stalled",
+            Self::Defect => "internal",
             Self::Protocol => "protocol",
             Self::LeaseLost => "lease_lost",
             Self::Store(_) => "database",
@@ -177,7 +181,7 @@ impl Fault {
     pub(crate) fn pause(&self) -> Pause {
         match self {
             Self::Credentials { .. } | Self::TokenRefused(_) => Pause::Credentials,
-            Self::UidValidity => Pause::None,
+            Self::UidValidity => Pause::Brief,
             _ => Pause::Short,
         }
     }
@@ -186,7 +190,7 @@ impl Fault {
     pub(crate) fn is_disconnect(&self) -> bool {
         matches!(
             self,
-            Self::Bye(_) | Self::ConnectionLost(_) | Self::Stalled | Self::Protocol
+            Self::Bye(_) | Self::ConnectionLost(_) | Self::Stalled | Self::Protocol | Self::Defect
         )
     }
 

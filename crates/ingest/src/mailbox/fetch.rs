@@ -1,8 +1,9 @@
 //! Getting mail from the server: what it is first, then its body. A mail that makes trouble keeps no other waiting.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     fault::Fault,
@@ -16,6 +17,10 @@ const FETCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A mail is left alone for a while when so many sessions broke while it was fetched.
 const STRIKES_MAX: u8 = 4;
+
+/// For how long: so many times the longest pause between tries. Several such mails would take turns otherwise, and each
+/// turn costs a session.
+const LEFT_ALONE_PAUSES: u32 = 12;
 
 impl Session<'_> {
     /// Asks for what can be known without fetching the mails. Those that are gone by now are missing.
@@ -81,16 +86,26 @@ impl Session<'_> {
         let Some(strikes) = self.memory.strikes.get_mut(&uid) else {
             return false;
         };
-        if *strikes < STRIKES_MAX {
-            return false;
+        let now = Instant::now();
+        match strikes.until {
+            _ if strikes.count < STRIKES_MAX => return false,
+            Some(until) if until > now => {}
+            // It is tried once more; if the session breaks again, it is left alone anew.
+            Some(_) => {
+                strikes.until = None;
+                strikes.count = STRIKES_MAX - 1;
+                return false;
+            }
+            None => {
+                let pause = Duration::from_secs(self.config.retry_max_secs);
+                strikes.until = Some(now + pause * LEFT_ALONE_PAUSES);
+            }
         }
-        // The next session tries it once more.
-        *strikes -= 1;
         self.note_unfetched(uid, "the connection broke each time");
         true
     }
 
-    fn note_unfetched(&mut self, uid: u32, text: &str) {
+    pub(super) fn note_unfetched(&mut self, uid: u32, text: &str) {
         match &mut self.trouble {
             Some(Fault::Fetch { count, .. }) => *count += 1,
             Some(_) => {}

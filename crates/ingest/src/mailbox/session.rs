@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    After, Config, Mailbox,
+    After, Auth, Config, Mailbox,
     connect::{connect, log_in},
     fault::Fault,
     imap::{Imap, Selected},
@@ -36,6 +36,9 @@ const WINDOW_UIDS: u32 = 10_000;
 /// Where fewer mails are found in a window, the next one is wider.
 const WINDOW_MAILS_FEW: usize = 1_000;
 
+/// An IDLE that ends sooner without news was no wait.
+const IDLE_MIN: Duration = Duration::from_millis(500);
+
 /// How often the whole folder is looked through: mails marked as unseen again are found then.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -46,17 +49,26 @@ pub(super) struct Memory {
     uid_validity: u32,
     /// Mails being fetched.
     pub(super) in_flight: Vec<u32>,
-    /// Mails that were being fetched when a session broke, and how often.
-    pub(super) strikes: HashMap<u32, u8>,
+    /// Mails that were being fetched when a session broke.
+    pub(super) strikes: HashMap<u32, Strikes>,
     /// Whether the session at hand got somewhere: mail was taken in, or all is well.
     pub(super) did_work: bool,
+}
+
+/// How often a session broke while a mail was fetched.
+#[derive(Default)]
+pub(super) struct Strikes {
+    pub(super) count: u8,
+    /// Until when it is left alone.
+    pub(super) until: Option<Instant>,
 }
 
 impl Memory {
     /// Remembers which mails may have been the reason for the end of a session.
     pub(super) fn blame(&mut self) {
         for uid in self.in_flight.drain(..) {
-            *self.strikes.entry(uid).or_default() += 1;
+            let strikes = self.strikes.entry(uid).or_default();
+            strikes.count = strikes.count.saturating_add(1);
         }
     }
 }
@@ -70,17 +82,16 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
     mailbox.set_state(MailboxState::Connecting).await?;
+    if config.auth != Auth::Password {
+        memory.tokens.token(config).await?;
+        keep_token(mailbox, &mut memory.tokens).await?;
+    }
     let Some(greeted) = stop.run_until_cancelled(connect(config)).await else {
         return Ok(());
     };
     let greeted = greeted?;
-    let tokens = &mut memory.tokens;
-    let logged_in = log_in(config, greeted, tokens).await;
-    if let Some(sealed) = &tokens.to_keep {
-        let store = &mailbox.intake.store;
-        store.keep_refresh_token(&mailbox.name, sealed).await?;
-        tokens.to_keep = None;
-    }
+    let logged_in = log_in(config, greeted, &mut memory.tokens).await;
+    keep_token(mailbox, &mut memory.tokens).await?;
     let mut imap = logged_in?;
     let selected = imap.open(open_command(config), &config.folder).await?;
     if memory.uid_validity != selected.uid_validity {
@@ -99,6 +110,16 @@ pub(super) async fn serve(
     };
     session.rounds(stop).await?;
     session.imap.log_out().await;
+    Ok(())
+}
+
+/// Keeps a new refresh token at once: the one before may be good for nothing by now.
+async fn keep_token(mailbox: &Mailbox, tokens: &mut TokenSource) -> Result<(), Fault> {
+    if let Some(sealed) = &tokens.to_keep {
+        let store = &mailbox.intake.store;
+        store.keep_refresh_token(&mailbox.name, sealed).await?;
+        tokens.to_keep = None;
+    }
     Ok(())
 }
 
@@ -304,21 +325,25 @@ impl Session<'_> {
         let taking = mails
             .iter()
             .filter_map(|mail| Some((*mail, bodies.remove(&mail.uid)?)))
-            .map(|(mail, body)| self.accept(mail, body));
+            .map(async |(mail, body)| (mail.uid, self.accept(mail, body).await));
         let mut outcomes = Vec::with_capacity(mails.len());
-        for taken in join_all(taking).await {
+        for (uid, taken) in join_all(taking).await {
             match taken {
                 // It may stay so for ever, for one domain: other mail must not wait.
                 Err(fault @ Fault::Unverified) => {
                     self.trouble.get_or_insert(fault);
                 }
-                taken => outcomes.push(taken?),
+                // The bytes are in memory: only a defect of ours can be behind it, and it meets this mail again.
+                Err(Fault::Store(crate::Error::Read(error))) => {
+                    self.note_unfetched(uid, &error.to_string());
+                }
+                taken => outcomes.push((uid, taken?)),
             }
         }
         Ok(outcomes)
     }
 
-    async fn accept(&self, mail: Mail, body: Bytes) -> Result<(u32, Outcome), Fault> {
+    async fn accept(&self, mail: Mail, body: Bytes) -> Result<Outcome, Fault> {
         let mailbox = self.mailbox;
         let accepted = if body.len() as u64 > self.size_max() {
             // The server said that it was smaller.
@@ -331,7 +356,7 @@ impl Session<'_> {
             let delivery = self.delivery(mail, body);
             accept_mail(&mailbox.intake, &mailbox.verifier, &check, delivery).await?
         };
-        Ok((mail.uid, accepted.outcome()))
+        Ok(accepted.outcome())
     }
 
     async fn refuse_large(&self, mail: Mail) -> Result<(u32, Outcome), Fault> {
@@ -362,8 +387,11 @@ impl Session<'_> {
             None => until,
         };
         if self.imap.can("IDLE") && !self.cannot_idle {
-            let renew_at = Instant::now() + Duration::from_secs(self.config.idle_renew_secs);
+            let begun = Instant::now();
+            let renew_at = begun + Duration::from_secs(self.config.idle_renew_secs);
             match self.imap.idle(until.min(renew_at), stop.cancelled()).await {
+                // A server that ends it at once would be asked without a pause.
+                Ok(()) if !self.imap.has_news && begun.elapsed() < IDLE_MIN => {}
                 Err(Fault::Refused(_)) => self.cannot_idle = true,
                 waited => return waited,
             }

@@ -141,7 +141,12 @@ async fn request(mailbox: &Config, refresh_token: Option<&str>) -> Result<Grante
         form.push(("scope", &mailbox.scope));
     }
     let trust = Trust::for_tokens(mailbox)?;
-    let client = reqwest::Client::builder()
+    let mut client = reqwest::Client::builder();
+    if mailbox.token_url.starts_with("http://") {
+        // This machine itself: a proxy is another one.
+        client = client.no_proxy();
+    }
+    let client = client
         .tls_backend_preconfigured(trust.config)
         // Secrets go where they were meant to go.
         .redirect(reqwest::redirect::Policy::none())
