@@ -104,10 +104,10 @@ async fn a_process_that_stops_hands_over_without_waiting_for_the_lease() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_was_frozen_for_longer_than_its_lease_does_nothing_twice() {
-    let load = Load::new(options(31, 1500, 4), MOVE).await;
+    let mut load = Load::new(options(31, 1500, 4), MOVE).await;
     let processes = vec![load.serve().await, load.serve().await];
     for _ in 0..3 {
-        load.makes_progress().await;
+        load.makes_progress(4).await;
         let number = holder(&load.database, &processes).await;
         let frozen = &processes[number].process;
         frozen.signal(Signal::STOP);
@@ -117,6 +117,7 @@ async fn a_process_that_was_frozen_for_longer_than_its_lease_does_nothing_twice(
         .await;
         frozen.signal(Signal::CONT);
     }
+    load.deliver_rest().await;
     load.is_finished().await;
 
     eventually("only the holder is connected", async || {

@@ -337,6 +337,7 @@ impl Store {
                 on twin.delivery_id between asked.first_id and asked.last_id
                 and twin.origin = d.origin
                 and twin.size_bytes = d.size_bytes
+                and twin.sha256 is not distinct from d.sha256
             group by d.delivery_id
             "#,
             delivery_ids,
