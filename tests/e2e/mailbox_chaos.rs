@@ -36,6 +36,8 @@ pub(crate) fn serve(
             ("PASSWORD", PASSWORD),
             ("RETRY_MAX_SECS", "1"),
             ("LEASE_SECS", "3"),
+            // A server that was killed while it started or held a lock may be silent for a while.
+            ("TIMEOUT_SECS", "10"),
         ];
         for (key, value) in usual.iter().chain(settings) {
             let name = format!("RUAD_MAILBOXES__{}__{key}", user.to_uppercase());

@@ -9,7 +9,7 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::chown,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
@@ -117,6 +117,8 @@ impl Dovecot {
         assert!(self.master.is_none(), "it is running");
         // One that was killed has left its process id, which by now may be that of any other process.
         _ = fs::remove_file(self.folder.join("run/master.pid"));
+        // So may a process that held the list of UIDs: Dovecot waits two minutes before it takes such a lock for stale.
+        remove_locks(&self.folder.join("mail"));
         let output = fs::File::create(self.folder.join("output")).unwrap();
         // It waits for a line before it becomes Dovecot, so that nothing runs that the guard does not know.
         let mut command = Command::new("sh");
@@ -213,7 +215,7 @@ impl Dovecot {
     }
 
     /// Gives a file to the server's user.
-    fn own(&self, path: &std::path::Path) {
+    fn own(&self, path: &Path) {
         if let Some((uid, gid)) = self.installation.run_as {
             chown(path, Some(uid), Some(gid)).unwrap();
         }
@@ -243,6 +245,18 @@ impl Dovecot {
             plain.is_err() && tls.is_err()
         })
         .await;
+    }
+}
+
+/// Removes the locks of processes that are all dead.
+fn remove_locks(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            remove_locks(&entry.path());
+        } else if entry.file_name() == "dovecot-uidlist.lock" {
+            fs::remove_file(entry.path()).unwrap();
+        }
     }
 }
 
