@@ -19,7 +19,7 @@ use tokio_util::either::Either;
 use super::{
     Auth, Config, Security,
     fault::{Fault, one_line},
-    imap::{Connection, Imap, names},
+    imap::{Connection, Imap, is_among, names},
     tls::Trust,
     token::TokenSource,
 };
@@ -210,11 +210,7 @@ async fn log_in_with_password(
         capabilities,
         ..
     } = greeted;
-    let has = |name: &str| {
-        capabilities
-            .iter()
-            .any(|can| can.eq_ignore_ascii_case(name))
-    };
+    let has = |name| is_among(&capabilities, name);
     let (user, password) = (&mailbox.user, mailbox.password.reveal());
     let tried = if has("AUTH=PLAIN") {
         // RFC 4616. Unlike LOGIN it takes any characters.
@@ -241,11 +237,7 @@ async fn log_in_with_token(
         capabilities,
         ..
     } = greeted;
-    let has = |name: &str| {
-        capabilities
-            .iter()
-            .any(|can| can.eq_ignore_ascii_case(name))
-    };
+    let has = |name| is_among(&capabilities, name);
     let user = &mailbox.user;
     let tried = if has("AUTH=XOAUTH2") {
         let answer = format!("user={user}\x01auth=Bearer {token}\x01\x01");

@@ -73,9 +73,7 @@ impl Imap {
     }
 
     pub(crate) fn can(&self, capability: &str) -> bool {
-        self.capabilities
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(capability))
+        is_among(&self.capabilities, capability)
     }
 
     pub(crate) fn capabilities(&self) -> &[String] {
@@ -320,6 +318,13 @@ fn ended(goodbye: Option<String>) -> Fault {
         Some(text) => Fault::Bye(one_line(&text)),
         None => Fault::ConnectionLost(std::io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// Whether a server has a capability; their names are not case-sensitive (RFC 9051 section 6.1.1).
+pub(crate) fn is_among(capabilities: &[String], capability: &str) -> bool {
+    capabilities
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(capability))
 }
 
 /// The names of capabilities as they are written.
