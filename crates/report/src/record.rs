@@ -50,7 +50,7 @@ impl Record {
 }
 
 /// A value that is not of the report format, kept as text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct OddValue {
     /// Path of the element below `<record>`, such as `policy_evaluated/dkim`.
     pub element: &'static str,
@@ -59,7 +59,7 @@ pub struct OddValue {
 }
 
 /// `<reason>`: why the receiver did not follow the policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Reason {
     /// `<type>`, lower-cased; words outside the format are kept as they are.
     #[serde(rename = "type")]
@@ -69,7 +69,7 @@ pub struct Reason {
 }
 
 /// One `auth_results/dkim`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct DkimAuthResult {
     /// The signing domain (`d=`), lower-cased.
     pub domain: Option<CompactString>,
@@ -82,7 +82,7 @@ pub struct DkimAuthResult {
 }
 
 /// One `auth_results/spf`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct SpfAuthResult {
     /// The domain checked, lower-cased.
     pub domain: Option<CompactString>,

@@ -2,17 +2,12 @@
 
 use std::net::IpAddr;
 
-use report::{Disposition, OddValue, Record};
 use serde::Serialize;
 use sqlx::PgConnection;
 use time::{Date, macros::date};
 use uuid::Uuid;
 
-use crate::{
-    Error,
-    json::{DkimJson, ReasonJson, SpfJson},
-    rollup::{PartialSum, partial_sums},
-};
+use crate::{Error, record_block::RecordBlock, rollup::SourceDayBlock};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
@@ -20,194 +15,226 @@ const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 /// Bytes sent at a time.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The report a record belongs to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReportKey {
-    pub(crate) domain_id: i64,
-    pub(crate) report_uid: Uuid,
-    pub(crate) day: Date,
+/// Something that is a row of a table.
+pub(crate) trait CopyRow {
+    /// The columns written, in order.
+    const COLUMNS: &'static [&'static str];
+
+    /// Writes one field for each of the columns.
+    fn encode(&self, fields: &mut Fields);
 }
 
-/// Writes the records of new reports.
-pub(crate) async fn copy_records<'a>(
+/// Writes rows into a table.
+pub(crate) async fn copy_rows<T: CopyRow>(
     connection: &mut PgConnection,
-    reports: impl Iterator<Item = (ReportKey, &'a [Record])>,
+    table: &str,
+    rows: impl Iterator<Item = T>,
 ) -> Result<(), Error> {
-    let mut copy = connection
-        .copy_in_raw(
-            "copy records (domain_id, message_count, position, day, report_uid, dkim_aligned, spf_aligned, source_ip, \
-             disposition, header_from, envelope_from, envelope_to, reasons, dkim, spf, odd_values) \
-             from stdin (format binary)",
-        )
-        .await?;
-    let mut rows = Rows::begin();
-    for (key, records) in reports {
-        for record in records {
-            rows.record(key, record);
-            if rows.bytes.len() >= CHUNK_BYTES {
-                copy.send(rows.bytes.as_slice()).await?;
-                rows.bytes.clear();
-            }
+    let statement = format!(
+        "copy {table} ({}) from stdin (format binary)",
+        T::COLUMNS.join(", ")
+    );
+    let mut copy = connection.copy_in_raw(&statement).await?;
+    let mut fields = Fields::default();
+    fields.bytes.reserve(CHUNK_BYTES + CHUNK_BYTES / 8);
+    fields.bytes.extend_from_slice(HEADER);
+    let count = T::COLUMNS.len() as i16;
+    for row in rows {
+        fields.bytes.extend_from_slice(&count.to_be_bytes());
+        row.encode(&mut fields);
+        if fields.bytes.len() >= CHUNK_BYTES {
+            copy.send(fields.bytes.as_slice()).await?;
+            fields.bytes.clear();
         }
     }
-    copy.send(rows.end()).await?;
+    fields.bytes.extend_from_slice(&TRAILER);
+    copy.send(fields.bytes).await?;
     copy.finish().await?;
     Ok(())
 }
 
-/// Writes the rollup of new reports whose period is one day. Longer ones are spread by the view `record_days`.
-pub(crate) async fn copy_source_days<'a>(
-    connection: &mut PgConnection,
-    reports: impl Iterator<Item = (ReportKey, &'a [Record])>,
-) -> Result<(), Error> {
-    let mut copy = connection
-        .copy_in_raw(
-            "copy source_days (domain_id, message_count, day, report_count, source_report_count, dkim_aligned, \
-             spf_aligned, source_ip, disposition, header_from) from stdin (format binary)",
-        )
-        .await?;
-    let mut rows = Rows::begin();
-    for (key, records) in reports {
-        for sum in partial_sums(records) {
-            rows.source_day(key, &sum);
-        }
-        if rows.bytes.len() >= CHUNK_BYTES {
-            copy.send(rows.bytes.as_slice()).await?;
-            rows.bytes.clear();
-        }
+impl CopyRow for RecordBlock<'_> {
+    const COLUMNS: &'static [&'static str] = &[
+        "domain_id",
+        "report_uid",
+        "day",
+        "first_position",
+        "source_ips",
+        "message_counts",
+        "result_numbers",
+        "positions",
+        "results",
+    ];
+
+    fn encode(&self, fields: &mut Fields) {
+        fields.value(self.domain_id);
+        fields.uuid(self.report_uid);
+        fields.value(self.day);
+        fields.value(self.first_position);
+        fields.array(&self.source_ips);
+        fields.array(&self.message_counts);
+        fields.array(&self.result_numbers);
+        fields.array_or_null(self.positions.as_deref());
+        fields.jsonb(&self.results);
     }
-    copy.send(rows.end()).await?;
-    copy.finish().await?;
-    Ok(())
 }
 
-/// Rows being encoded.
-struct Rows {
+impl CopyRow for SourceDayBlock<'_> {
+    const COLUMNS: &'static [&'static str] = &[
+        "domain_id",
+        "day",
+        "first_source",
+        "last_source",
+        "sum_count",
+        "source_report_count",
+        "message_count",
+        "dmarc_pass_count",
+        "dkim_aligned_count",
+        "spf_aligned_count",
+        "disposition_none",
+        "disposition_pass",
+        "disposition_quarantine",
+        "disposition_reject",
+        "disposition_unknown",
+        "source_ips",
+        "key_numbers",
+        "message_counts",
+        "report_counts",
+        "source_report_counts",
+        "keys",
+    ];
+
+    fn encode(&self, fields: &mut Fields) {
+        fields.value(self.domain_id);
+        fields.value(self.day);
+        fields.value(self.first_source);
+        fields.value(self.last_source);
+        fields.value(self.sum_count);
+        fields.value(self.source_report_count);
+        for (_, total) in self.totals.columns() {
+            fields.value(total);
+        }
+        fields.array(&self.source_ips);
+        fields.array(&self.key_numbers);
+        fields.array(&self.message_counts);
+        fields.array_or_null(self.report_counts.as_deref());
+        fields.array_or_null(self.source_report_counts.as_deref());
+        fields.jsonb(&self.keys);
+    }
+}
+
+/// Fields being encoded.
+#[derive(Default)]
+pub(crate) struct Fields {
     bytes: Vec<u8>,
 }
 
-impl Rows {
-    fn begin() -> Self {
-        let mut bytes = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-        bytes.extend_from_slice(HEADER);
-        Self { bytes }
+impl Fields {
+    pub(crate) fn value<T: Value>(&mut self, value: T) {
+        value.put(&mut self.bytes);
     }
 
-    fn end(mut self) -> Vec<u8> {
-        self.bytes.extend_from_slice(&TRAILER);
-        self.bytes
+    pub(crate) fn uuid(&mut self, value: Uuid) {
+        put(&mut self.bytes, value.as_bytes());
     }
 
-    fn record(&mut self, key: ReportKey, record: &Record) {
-        self.fields(16);
-        self.i64(key.domain_id);
-        self.i64(record.message_count as i64);
-        self.i32(record.position as i32);
-        self.day(key.day);
-        self.uuid(key.report_uid);
-        self.flag(record.dkim_aligned);
-        self.flag(record.spf_aligned);
-        self.inet(record.source_ip);
-        self.text(record.disposition.map(Disposition::as_str));
-        self.text(record.header_from.as_deref());
-        self.text(record.envelope_from.as_deref());
-        self.text(record.envelope_to.as_deref());
-        self.jsonb(record.reasons.iter().map(ReasonJson::from));
-        self.jsonb(record.dkim.iter().map(DkimJson::from));
-        self.jsonb(record.spf.iter().map(SpfJson::from));
-        self.jsonb(record.odd_values.iter().map(|odd: &OddValue| odd));
-    }
-
-    fn source_day(&mut self, key: ReportKey, sum: &PartialSum<'_>) {
-        self.fields(10);
-        self.i64(key.domain_id);
-        self.i64(sum.message_count as i64);
-        self.day(key.day);
-        self.i32(1);
-        self.i32(i32::from(sum.counts_source));
-        self.flag(sum.key.dkim_aligned);
-        self.flag(sum.key.spf_aligned);
-        self.inet(sum.key.source_ip);
-        self.text(sum.key.disposition.map(Disposition::as_str));
-        self.text(sum.key.header_from);
-    }
-
-    fn fields(&mut self, count: i16) {
-        self.bytes.extend_from_slice(&count.to_be_bytes());
-    }
-
-    fn field(&mut self, value: &[u8]) {
-        self.bytes
-            .extend_from_slice(&(value.len() as i32).to_be_bytes());
-        self.bytes.extend_from_slice(value);
-    }
-
-    fn null(&mut self) {
-        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
-    }
-
-    fn i64(&mut self, value: i64) {
-        self.field(&value.to_be_bytes());
-    }
-
-    fn i32(&mut self, value: i32) {
-        self.field(&value.to_be_bytes());
-    }
-
-    fn day(&mut self, day: Date) {
-        const EPOCH: i32 = date!(2000 - 01 - 01).to_julian_day();
-        self.i32(day.to_julian_day() - EPOCH);
-    }
-
-    fn uuid(&mut self, value: Uuid) {
-        self.field(value.as_bytes());
-    }
-
-    fn flag(&mut self, value: Option<bool>) {
-        match value {
-            Some(value) => self.field(&[u8::from(value)]),
-            None => self.null(),
-        }
-    }
-
-    fn text(&mut self, value: Option<&str>) {
-        match value {
-            Some(value) => self.field(value.as_bytes()),
-            None => self.null(),
-        }
-    }
-
-    /// Address family (2 or 3), prefix length, not a network, length, address.
-    fn inet(&mut self, value: IpAddr) {
-        match value {
-            IpAddr::V4(value) => {
-                self.bytes.extend_from_slice(&[0, 0, 0, 8, 2, 32, 0, 4]);
-                self.bytes.extend_from_slice(&value.octets());
+    /// One dimension, no nulls, type of the elements, length, first index, then the elements.
+    pub(crate) fn array<T: Value>(&mut self, values: &[T]) {
+        self.sized(|bytes| {
+            let header = [1, 0, T::OID, values.len() as i32, 1];
+            bytes.extend(header.into_iter().flat_map(i32::to_be_bytes));
+            for value in values {
+                value.put(bytes);
             }
-            IpAddr::V6(value) => {
-                self.bytes.extend_from_slice(&[0, 0, 0, 20, 3, 128, 0, 16]);
-                self.bytes.extend_from_slice(&value.octets());
-            }
+        });
+    }
+
+    fn array_or_null<T: Value>(&mut self, values: Option<&[T]>) {
+        match values {
+            Some(values) => self.array(values),
+            None => self.bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
         }
     }
 
-    /// A JSON array behind the version byte of jsonb; an empty one is null.
-    fn jsonb<T: Serialize>(&mut self, values: impl ExactSizeIterator<Item = T>) {
-        if values.len() == 0 {
-            return self.null();
-        }
+    /// JSON behind the version byte of jsonb.
+    fn jsonb(&mut self, value: &impl Serialize) {
+        self.sized(|bytes| {
+            bytes.push(1);
+            serde_json::to_writer(bytes, value).expect("plain strings go into a growing buffer");
+        });
+    }
+
+    /// A field whose length is known once it is written.
+    fn sized(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let length_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&[1, b'[']);
-        for (number, value) in values.enumerate() {
-            if number > 0 {
-                self.bytes.push(b',');
-            }
-            serde_json::to_writer(&mut self.bytes, &value)
-                .expect("plain strings go into a growing buffer");
-        }
-        self.bytes.push(b']');
+        write(&mut self.bytes);
         let length = (self.bytes.len() - length_at - 4) as i32;
         self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// A type of PostgreSQL that may also be the element of an array.
+pub(crate) trait Value: Copy {
+    /// Its number in `pg_type`.
+    const OID: i32;
+
+    /// Writes its length and its bytes.
+    fn put(self, bytes: &mut Vec<u8>);
+}
+
+fn put<const N: usize>(bytes: &mut Vec<u8>, value: &[u8; N]) {
+    bytes.extend_from_slice(&(N as i32).to_be_bytes());
+    bytes.extend_from_slice(value);
+}
+
+impl Value for i16 {
+    const OID: i32 = 21;
+
+    fn put(self, bytes: &mut Vec<u8>) {
+        put(bytes, &self.to_be_bytes());
+    }
+}
+
+impl Value for i32 {
+    const OID: i32 = 23;
+
+    fn put(self, bytes: &mut Vec<u8>) {
+        put(bytes, &self.to_be_bytes());
+    }
+}
+
+impl Value for i64 {
+    const OID: i32 = 20;
+
+    fn put(self, bytes: &mut Vec<u8>) {
+        put(bytes, &self.to_be_bytes());
+    }
+}
+
+impl Value for Date {
+    const OID: i32 = 1082;
+
+    fn put(self, bytes: &mut Vec<u8>) {
+        const EPOCH: i32 = date!(2000 - 01 - 01).to_julian_day();
+        (self.to_julian_day() - EPOCH).put(bytes);
+    }
+}
+
+impl Value for IpAddr {
+    const OID: i32 = 869;
+
+    /// Address family (2 or 3), prefix length, not a network, length, address.
+    fn put(self, bytes: &mut Vec<u8>) {
+        match self {
+            IpAddr::V4(address) => {
+                bytes.extend_from_slice(&[0, 0, 0, 8, 2, 32, 0, 4]);
+                bytes.extend_from_slice(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                bytes.extend_from_slice(&[0, 0, 0, 20, 3, 128, 0, 16]);
+                bytes.extend_from_slice(&address.octets());
+            }
+        }
     }
 }

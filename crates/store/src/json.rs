@@ -1,7 +1,8 @@
-//! The lists inside a record as JSON: what is absent is left out.
+//! Parts of rows as JSON: what is absent is left out.
 
 use report::{DkimAuthResult, Reason, SpfAuthResult};
 use serde::Serialize;
+use time::Date;
 
 #[derive(Serialize)]
 pub(crate) struct ReasonJson<'a> {
@@ -64,4 +65,9 @@ impl<'a> From<&'a SpfAuthResult> for SpfJson<'a> {
             human_result: spf.human_result.as_deref(),
         }
     }
+}
+
+/// A day as PostgreSQL reads it from JSON.
+pub(crate) fn iso_day<S: serde::Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(day)
 }

@@ -10,8 +10,10 @@
 mod copy;
 mod delivery;
 mod domains;
+mod elements;
 mod error;
 mod few;
+mod fill;
 mod identity;
 mod json;
 mod ledger;
@@ -20,6 +22,7 @@ mod maintain;
 mod partitions;
 mod private;
 mod query;
+mod record_block;
 mod report_row;
 mod rollup;
 mod store;

@@ -1,9 +1,10 @@
 //! Checking and rebuilding what is derived, and forgetting what is kept for a time.
 
 use serde::Serialize;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::{Error, Store};
+use crate::{Error, Store, fill::fill_rollups};
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +26,15 @@ pub struct Prune {
     pub kept_before: OffsetDateTime,
     /// Bytes kept at most; the oldest go first.
     pub total_bytes_max: u64,
+}
+
+/// Waits until nobody else moves sums of the rollup from table to table, and keeps others from it until the transaction
+/// ends.
+pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('ruad.rollup'))")
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 impl Store {
@@ -129,45 +139,39 @@ impl Store {
         Ok(mismatches)
     }
 
-    /// The ids and names of all domains, for [`Store::rebuild`].
-    pub async fn domain_ids(&self) -> Result<Vec<(i64, String)>, Error> {
-        let rows = sqlx::query!("select domain_id, name from domains order by domain_id")
-            .fetch_all(&self.pool)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.domain_id, row.name))
-            .collect())
-    }
-
-    /// Makes the rollup of one domain anew from its records, merging partial sums. Reports may arrive meanwhile: the
-    /// transaction sees one moment of the database, and what is stored after it has its own sums.
-    pub async fn rebuild(&self, domain_id: i64) -> Result<(), Error> {
+    /// Makes the rollup anew from the records. Reports may arrive meanwhile: the transaction sees one moment of the
+    /// database, and what is stored after it has its own sums.
+    pub async fn rebuild(&self) -> Result<(), Error> {
+        // Held first and by another transaction, so that this one begins after whatever merges the rollup now.
+        let mut turn = self.pool.begin().await?;
+        take_turn(&mut turn).await?;
         let mut transaction = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read")
             .execute(&mut *transaction)
             .await?;
-        sqlx::query!("delete from source_days where domain_id = $1", domain_id)
+        sqlx::query!("delete from source_day_arrivals")
             .execute(&mut *transaction)
             .await?;
-        sqlx::query!(
+        sqlx::query!("delete from source_day_blocks")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query!("delete from source_blocks")
+            .execute(&mut *transaction)
+            .await?;
+        let months = sqlx::query!(
             r#"
-            insert into source_days (
-                domain_id, message_count, day, report_count, source_report_count,
-                dkim_aligned, spf_aligned, source_ip, disposition, header_from
-            )
-            select
-                domain_id, to_count(sum(message_count)), day, sum(report_count), sum(source_report_count),
-                dkim_aligned, spf_aligned, source_ip, disposition, header_from
-            from record_days
-            where domain_id = $1
-            group by domain_id, day, dkim_aligned, spf_aligned, source_ip, disposition, header_from
-            "#,
-            domain_id
+            select month::date as "first!", (month + interval '1 month')::date as "next!"
+            from (select distinct date_trunc('month', day::timestamp) as month from reports) months
+            order by month
+            "#
         )
-        .execute(&mut *transaction)
+        .fetch_all(&mut *transaction)
         .await?;
+        for month in months {
+            fill_rollups(&mut transaction, month.first, month.next).await?;
+        }
         transaction.commit().await?;
+        turn.rollback().await?;
         Ok(())
     }
 

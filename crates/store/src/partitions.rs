@@ -1,4 +1,4 @@
-//! The monthly partitions of `records`.
+//! The monthly partitions of reports, records and rollup.
 
 use std::{
     collections::BTreeSet,
@@ -40,13 +40,13 @@ impl Partitions {
             wanted.difference(&months).copied().collect()
         };
         for month in missing {
-            sqlx::query!("select add_records_month($1)", month)
+            sqlx::query!("select add_month($1)", month)
                 .execute(pool)
                 .await?;
             tracing::debug!(
                 year = month.year(),
                 month = u8::from(month.month()),
-                "records have a partition for the month"
+                "there are partitions for the month"
             );
             self.months
                 .lock()

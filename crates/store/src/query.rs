@@ -1,17 +1,28 @@
 //! Answers. Summaries come from the rollup `source_days`, never from `records`.
 
+mod answers;
+mod blocks;
 mod domains;
 mod reports;
+mod source;
 mod sources;
 
+use std::net::IpAddr;
+
+use report::Disposition;
 use time::Date;
+
+use crate::{Error, rollup::Sum};
 
 pub use domains::{DomainSummary, LatestPolicy};
 pub use reports::{RecordRow, ReportFilter, ReportRow};
-pub use sources::{DomainTotals, SourceFilter, SourceKey, SourceRow, SourceSort};
+pub use source::DomainTotals;
+pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
+
+pub(crate) use answers::Answers;
 
 /// Days, both inclusive, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
     /// The first day.
     pub from: Date,
@@ -38,6 +49,51 @@ impl Totals {
     /// Without an aligned pass.
     pub fn dmarc_fail_count(&self) -> i64 {
         self.message_count - self.dmarc_pass_count
+    }
+
+    /// The columns of these sums in the rollup, in the order they have there.
+    pub(crate) fn columns(&self) -> [(&'static str, i64); 9] {
+        [
+            ("message_count", self.message_count),
+            ("dmarc_pass_count", self.dmarc_pass_count),
+            ("dkim_aligned_count", self.dkim_aligned_count),
+            ("spf_aligned_count", self.spf_aligned_count),
+            ("disposition_none", self.disposition.none),
+            ("disposition_pass", self.disposition.pass),
+            ("disposition_quarantine", self.disposition.quarantine),
+            ("disposition_reject", self.disposition.reject),
+            ("disposition_unknown", self.disposition.unknown),
+        ]
+    }
+
+    /// Adds messages. Sums beyond `i64`, which only reports that lie have, are cut.
+    pub(crate) fn add(&mut self, sum: &Sum<'_>) {
+        let messages = i64::try_from(sum.message_count).unwrap_or(i64::MAX);
+        let dispositions = &mut self.disposition;
+        let disposition = match sum.key.disposition {
+            Some(Disposition::None) => &mut dispositions.none,
+            Some(Disposition::Pass) => &mut dispositions.pass,
+            Some(Disposition::Quarantine) => &mut dispositions.quarantine,
+            Some(Disposition::Reject) => &mut dispositions.reject,
+            None => &mut dispositions.unknown,
+        };
+        *disposition = disposition.saturating_add(messages);
+        for (applies, total) in [
+            (true, &mut self.message_count),
+            (sum.key.dmarc_pass(), &mut self.dmarc_pass_count),
+            (
+                sum.key.dkim_aligned == Some(true),
+                &mut self.dkim_aligned_count,
+            ),
+            (
+                sum.key.spf_aligned == Some(true),
+                &mut self.spf_aligned_count,
+            ),
+        ] {
+            if applies {
+                *total = total.saturating_add(messages);
+            }
+        }
     }
 }
 
@@ -84,3 +140,12 @@ macro_rules! totals {
     };
 }
 use totals;
+
+/// Reads an address that PostgreSQL wrote.
+pub(crate) fn address(table: &'static str, text: &str) -> Result<IpAddr, Error> {
+    text.parse().map_err(|_| Error::Corrupt {
+        table,
+        column: "source_ip",
+        detail: format!("{text:?} is no address"),
+    })
+}

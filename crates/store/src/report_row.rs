@@ -9,7 +9,16 @@ use uuid::Uuid;
 use crate::{
     Delivery, Error,
     identity::{at, day_count, day_of, report_uid},
+    json::iso_day,
 };
+
+/// The report that a record belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReportKey {
+    pub(crate) domain_id: i64,
+    pub(crate) report_uid: Uuid,
+    pub(crate) day: Date,
+}
 
 /// A row of `reports` as JSON, which PostgreSQL turns into columns by their names.
 #[derive(Debug, Serialize)]
@@ -59,6 +68,14 @@ pub(crate) struct NewReportRow<'a> {
 }
 
 impl<'a> NewReportRow<'a> {
+    pub(crate) fn key(&self) -> ReportKey {
+        ReportKey {
+            domain_id: self.domain_id,
+            report_uid: self.report_uid,
+            day: self.day,
+        }
+    }
+
     /// The row of a report that was read to its end.
     pub(crate) fn complete(delivery: &'a Delivery, domain_id: i64, summary: &'a Summary) -> Self {
         Self {
@@ -142,7 +159,7 @@ pub(crate) async fn insert_reports(
             email, extra_contact_info, generator, errors, warnings,
             mail_from_domain, mail_dkim_domains, mail_dmarc_pass
         from jsonb_populate_recordset(null::reports, $1)
-        on conflict (domain_id, report_uid) do nothing
+        on conflict (domain_id, report_uid, day) do nothing
         returning report_uid
         "#,
         Json(rows) as _
@@ -189,8 +206,4 @@ pub(crate) fn hex_bytea(bytes: &[u8]) -> String {
         _ = write!(text, "{byte:02x}");
     }
     text
-}
-
-pub(crate) fn iso_day<S: serde::Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(day)
 }

@@ -13,6 +13,7 @@ use crate::{
     delivery::OutcomeRow,
     domains::Domains,
     partitions::Partitions,
+    query::Answers,
     writer::{Room, Writer},
 };
 
@@ -46,6 +47,7 @@ pub struct Store {
     pub(crate) pool: PgPool,
     pub(crate) domains: Arc<Domains>,
     pub(crate) partitions: Arc<Partitions>,
+    pub(crate) answers: Arc<Answers>,
     writer: Arc<Writer>,
 }
 
@@ -65,6 +67,7 @@ impl Store {
             pool,
             domains,
             partitions,
+            answers: Arc::default(),
             writer,
         }
     }

@@ -2,15 +2,16 @@
 
 use report::{Header, Record, Summary};
 use sqlx::{PgConnection, Postgres, Transaction, types::Json};
-use uuid::Uuid;
 
 use crate::{
     Delivery, Error, Outcome, Store,
-    copy::{ReportKey, copy_records},
+    copy::copy_rows,
     delivery::OutcomeRow,
     domains,
+    fill::fill_rollup,
     ledger::{Progress, record_deliveries},
-    report_row::{NewReportRow, StoredReport, insert_reports, stored_reports},
+    record_block::record_blocks,
+    report_row::{NewReportRow, ReportKey, StoredReport, insert_reports, stored_reports},
 };
 
 /// A report being stored while it is read. Dropping it stores nothing.
@@ -34,11 +35,7 @@ impl Store {
         let ids = self.domains.ids(&self.pool, &names).await?;
         let domain_id = domains::id_of(&ids, header)?;
         let row = NewReportRow::begun(delivery, domain_id, header);
-        let key = ReportKey {
-            domain_id,
-            report_uid: row.report_uid,
-            day: row.day,
-        };
+        let key = row.key();
         self.partitions
             .ensure(&self.pool, [row.day].into_iter(), delivery.received_at)
             .await?;
@@ -66,7 +63,8 @@ impl ReportStream<'_> {
         if self.before.is_some() {
             return Ok(());
         }
-        copy_records(&mut self.transaction, [(self.key, records)].into_iter()).await
+        let blocks = record_blocks(self.key, records);
+        copy_rows(&mut self.transaction, "record_blocks", blocks).await
     }
 
     /// Writes the totals and the rollup, then commits. The ledger says `documents` and this report, whose outcome is
@@ -81,12 +79,7 @@ impl ReportStream<'_> {
             None => {
                 let row = NewReportRow::complete(self.delivery, self.key.domain_id, summary);
                 complete_report(&mut self.transaction, &row).await?;
-                fill_source_days(
-                    &mut self.transaction,
-                    self.key.domain_id,
-                    self.key.report_uid,
-                )
-                .await?;
+                fill_rollup(&mut self.transaction, self.key).await?;
                 Outcome::Stored
             }
             Some(before) if before.content_sha256 != summary.content_sha256 => Outcome::Conflict,
@@ -128,37 +121,12 @@ async fn complete_report(
         from jsonb_populate_record(null::reports, $3) as complete
         where reports.domain_id = $1
             and reports.report_uid = $2
+            and reports.day = $4
         "#,
         row.domain_id,
         row.report_uid,
-        Json(row) as _
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Fills the rollup of one report from its records.
-pub(crate) async fn fill_source_days(
-    connection: &mut PgConnection,
-    domain_id: i64,
-    report_uid: Uuid,
-) -> Result<(), Error> {
-    sqlx::query!(
-        r#"
-        insert into source_days (
-            domain_id, message_count, day, report_count, source_report_count,
-            dkim_aligned, spf_aligned, source_ip, disposition, header_from
-        )
-        select
-            domain_id, message_count, day, report_count, source_report_count,
-            dkim_aligned, spf_aligned, source_ip, disposition, header_from
-        from record_days
-        where domain_id = $1
-            and report_uid = $2
-        "#,
-        domain_id,
-        report_uid
+        Json(row) as _,
+        row.day
     )
     .execute(connection)
     .await?;

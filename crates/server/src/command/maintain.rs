@@ -37,21 +37,14 @@ pub(crate) async fn verify(config: &Config) -> Result<Exit> {
     })
 }
 
-/// Makes the rollup of every domain anew.
+/// Makes the rollup anew.
 pub(crate) async fn rebuild(config: &Config) -> Result<Exit> {
     let database = Database::open_migrated(config).await?;
-    let rebuilt = rebuild_domains(&database).await;
+    let rebuilt = database.store.rebuild().await;
     database.close().await;
-    output::print(&format!("rebuilt the rollup of {} domains\n", rebuilt?))?;
+    rebuilt?;
+    output::print("rebuilt the rollup\n")?;
     Ok(Exit::Done)
-}
-
-async fn rebuild_domains(database: &Database) -> Result<usize> {
-    let domains = database.store.domain_ids().await?;
-    for (domain_id, _) in &domains {
-        database.store.rebuild(*domain_id).await?;
-    }
-    Ok(domains.len())
 }
 
 /// Brings the schema up to date.

@@ -1,12 +1,22 @@
 //! Questions about policy domains.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    pin::pin,
+};
 
+use futures_util::TryStreamExt as _;
 use time::{Date, OffsetDateTime};
 
 use crate::{
     Error, Store,
-    query::{Range, SeriesDay, Totals, totals},
+    query::{
+        Range, SeriesDay, Totals,
+        answers::SUMS_MIN,
+        blocks::{Extent, Span, addresses, parts},
+        totals,
+    },
 };
 
 /// A policy domain over a range of days.
@@ -128,10 +138,12 @@ impl Store {
         range: Range,
     ) -> Result<Vec<DomainSummary>, Error> {
         let domain_ids: Vec<i64> = domains.iter().map(|(domain_id, _)| *domain_id).collect();
-        let mut sums: HashMap<i64, _> = sqlx::query!(
+        let rows = sqlx::query!(
             r#"
             select
                 domain_id as "domain_id!",
+                to_count(sum(source_report_count)) as "source_report_count!",
+                sum(sum_count) as "sum_count!",
                 to_count(sum(message_count)) as "message_count!",
                 to_count(sum(dmarc_pass_count)) as "dmarc_pass_count!",
                 to_count(sum(dkim_aligned_count)) as "dkim_aligned_count!",
@@ -140,9 +152,8 @@ impl Store {
                 to_count(sum(disposition_pass)) as "disposition_pass!",
                 to_count(sum(disposition_quarantine)) as "disposition_quarantine!",
                 to_count(sum(disposition_reject)) as "disposition_reject!",
-                to_count(sum(disposition_unknown)) as "disposition_unknown!",
-                count(distinct source_ip) as "source_count!"
-            from source_day_counts
+                to_count(sum(disposition_unknown)) as "disposition_unknown!"
+            from source_day_totals
             where domain_id = any($1)
                 and day between $2 and $3
             group by domain_id
@@ -152,10 +163,18 @@ impl Store {
             range.to
         )
         .fetch_all(&self.pool)
-        .await?
-        .into_iter()
-        .map(|row| (row.domain_id, (totals!(row), row.source_count)))
-        .collect();
+        .await?;
+        let mut totals = HashMap::with_capacity(rows.len());
+        let mut extents = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let extent = Extent {
+                version: (row.source_report_count, row.message_count),
+                sum_count: row.sum_count,
+            };
+            extents.insert(row.domain_id, extent);
+            totals.insert(row.domain_id, totals!(row));
+        }
+        let source_counts = self.source_counts(range, &extents).await?;
         let report_counts: HashMap<i64, i64> = sqlx::query!(
             r#"
             select domain_id, count(*) as "count!"
@@ -175,16 +194,77 @@ impl Store {
         .collect();
         let mut summaries = Vec::with_capacity(domains.len());
         for (domain_id, domain) in domains {
-            let (totals, source_count) = sums.remove(&domain_id).unwrap_or_default();
             summaries.push(DomainSummary {
                 domain,
-                totals,
+                totals: totals.remove(&domain_id).unwrap_or_default(),
                 report_count: report_counts.get(&domain_id).copied().unwrap_or_default(),
-                source_count,
+                source_count: source_counts.get(&domain_id).copied().unwrap_or_default(),
                 latest: self.latest_policy(domain_id, range.to).await?,
             });
         }
         Ok(summaries)
+    }
+
+    /// How many different sources each of these domains has.
+    async fn source_counts(
+        &self,
+        range: Range,
+        extents: &HashMap<i64, Extent>,
+    ) -> Result<HashMap<i64, i64>, Error> {
+        let mut counts = HashMap::with_capacity(extents.len());
+        let mut small = Vec::new();
+        for (domain_id, extent) in extents {
+            let question = (*domain_id, range);
+            if let Some(count) = self.answers.source_counts.get(&question, extent.version) {
+                counts.insert(*domain_id, count);
+            } else if extent.sum_count < SUMS_MIN {
+                small.push(*domain_id);
+            } else {
+                let count = self.source_count(*domain_id, range, *extent).await?;
+                self.answers
+                    .source_counts
+                    .put(question, extent.version, count);
+                counts.insert(*domain_id, count);
+            }
+        }
+        let mut sources: HashMap<i64, HashSet<IpAddr>> = HashMap::new();
+        let mut all = pin!(addresses(&self.pool, &small, range, Span::ALL));
+        while let Some((domain_id, addresses)) = all.try_next().await? {
+            sources.entry(domain_id).or_default().extend(addresses);
+        }
+        counts.extend(
+            sources
+                .into_iter()
+                .map(|(domain_id, sources)| (domain_id, sources.len() as i64)),
+        );
+        Ok(counts)
+    }
+
+    /// How many different sources a large domain has, counted part by part of the addresses.
+    async fn source_count(
+        &self,
+        domain_id: i64,
+        range: Range,
+        extent: Extent,
+    ) -> Result<i64, Error> {
+        let parts = parts(&self.pool, domain_id, range, Span::ALL, extent).await?;
+        let _turn = self
+            .answers
+            .large
+            .acquire()
+            .await
+            .map_err(|_| Error::Closed)?;
+        let domain_ids = [domain_id];
+        let mut count = 0;
+        for part in parts {
+            let mut sources = HashSet::new();
+            let mut blocks = pin!(addresses(&self.pool, &domain_ids, range, part));
+            while let Some((_, addresses)) = blocks.try_next().await? {
+                sources.extend(addresses.into_iter().filter(|ip| part.contains(*ip)));
+            }
+            count += sources.len() as i64;
+        }
+        Ok(count)
     }
 
     async fn latest_policy(&self, domain_id: i64, to: Date) -> Result<Option<LatestPolicy>, Error> {
@@ -224,7 +304,7 @@ impl Store {
                 to_count(sum(disposition_quarantine)) as "disposition_quarantine!",
                 to_count(sum(disposition_reject)) as "disposition_reject!",
                 to_count(sum(disposition_unknown)) as "disposition_unknown!"
-            from source_day_counts
+            from source_day_totals
             where domain_id = $1
                 and day between $2 and $3
             group by day

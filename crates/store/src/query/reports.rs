@@ -1,10 +1,15 @@
 //! Reports and their records, one by one.
 
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt as _;
+use serde::Deserialize;
 use serde_json::Value;
+use sqlx::types::Json;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{Error, Store};
+use crate::{Error, Store, elements::Elements};
 
 /// A stored report without its records.
 #[derive(Clone, Debug)]
@@ -158,25 +163,100 @@ impl Store {
         after: Option<i32>,
         limit: i64,
     ) -> Result<Vec<RecordRow>, Error> {
-        Ok(sqlx::query_as!(
-            RecordRow,
+        let mut blocks = sqlx::query_as!(
+            RecordBlock,
             r#"
             select
-                position, host(source_ip) as "source_ip!", message_count, disposition, dkim_aligned, spf_aligned, reasons,
-                header_from, envelope_from, envelope_to, dkim, spf, odd_values
-            from records
+                first_position,
+                source_ips as "source_ips: Elements<IpAddr>",
+                message_counts as "message_counts: Elements<i64>",
+                result_numbers as "result_numbers: Elements<i16>",
+                positions as "positions: Elements<i32>",
+                results as "results: Json<Vec<RecordResult>>"
+            from record_blocks
             where report_uid = $1
                 and day = $2
-                and position > coalesce($3, -1)
-            order by position
-            limit $4
+                and first_position >= (
+                    select coalesce(max(first_position), 0)
+                    from record_blocks
+                    where report_uid = $1
+                        and day = $2
+                        and first_position <= $3
+                )
+            order by first_position
             "#,
             report_uid,
             day,
-            after,
-            limit
+            after.map_or(0, |after| after.saturating_add(1))
         )
-        .fetch_all(&self.pool)
-        .await?)
+        .fetch(&self.pool);
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some(block) = blocks.try_next().await?
+        {
+            records.extend(
+                block
+                    .records()
+                    .filter(|record| after.is_none_or(|after| record.position > after))
+                    .take(limit - records.len()),
+            );
+        }
+        Ok(records)
+    }
+}
+
+/// A row of `record_blocks` as it is read.
+struct RecordBlock {
+    first_position: i32,
+    source_ips: Elements<IpAddr>,
+    message_counts: Elements<i64>,
+    result_numbers: Elements<i16>,
+    positions: Option<Elements<i32>>,
+    results: Json<Vec<RecordResult>>,
+}
+
+#[derive(Default, Deserialize)]
+struct RecordResult {
+    dkim_aligned: Option<bool>,
+    spf_aligned: Option<bool>,
+    disposition: Option<String>,
+    header_from: Option<String>,
+    envelope_from: Option<String>,
+    envelope_to: Option<String>,
+    reasons: Option<Value>,
+    dkim: Option<Value>,
+    spf: Option<Value>,
+    odd_values: Option<Value>,
+}
+
+impl RecordBlock {
+    fn records(&self) -> impl Iterator<Item = RecordRow> {
+        let numbers = self.result_numbers.0.iter();
+        let columns = self.source_ips.0.iter().zip(&self.message_counts.0);
+        columns.zip(numbers).enumerate().filter_map(
+            |(place, ((source_ip, message_count), number))| {
+                let position = match &self.positions {
+                    Some(positions) => *positions.0.get(place)?,
+                    None => self.first_position + place as i32,
+                };
+                let result = self.results.get((*number as usize).checked_sub(1)?)?;
+                Some(RecordRow {
+                    position,
+                    source_ip: source_ip.to_string(),
+                    message_count: *message_count,
+                    disposition: result.disposition.clone(),
+                    dkim_aligned: result.dkim_aligned,
+                    spf_aligned: result.spf_aligned,
+                    reasons: result.reasons.clone(),
+                    header_from: result.header_from.clone(),
+                    envelope_from: result.envelope_from.clone(),
+                    envelope_to: result.envelope_to.clone(),
+                    dkim: result.dkim.clone(),
+                    spf: result.spf.clone(),
+                    odd_values: result.odd_values.clone(),
+                })
+            },
+        )
     }
 }

@@ -1,12 +1,18 @@
 //! Questions about sources: who sends mail in a domain's name.
 
-use std::net::IpAddr;
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, pin::pin};
 
+use futures_util::TryStreamExt as _;
 use time::Date;
 
 use crate::{
     Error, Store,
-    query::{Range, SeriesDay, Totals, totals},
+    query::{
+        Range, Totals,
+        answers::SUMS_MIN,
+        blocks::{Extent, Span, blocks, extents, parts},
+    },
+    rollup::{Sum, SumKey},
 };
 
 /// One source of one domain over a range of days.
@@ -25,7 +31,7 @@ pub struct SourceRow {
 }
 
 /// What sources are listed by, greatest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SourceSort {
     /// All messages.
     #[default]
@@ -35,7 +41,7 @@ pub enum SourceSort {
 }
 
 /// A place in the list of sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceKey {
     /// The number that the list is sorted by.
     pub count: i64,
@@ -44,7 +50,7 @@ pub struct SourceKey {
 }
 
 /// Which messages and sources to count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SourceFilter {
     /// The order of the list.
     pub sort: SourceSort,
@@ -58,21 +64,6 @@ pub struct SourceFilter {
     pub after: Option<SourceKey>,
 }
 
-/// What one address sends in one domain's name.
-#[derive(Clone, Debug)]
-pub struct DomainTotals {
-    /// The policy domain.
-    pub domain: String,
-    /// The messages.
-    pub totals: Totals,
-    /// Reports that name the address.
-    pub report_count: i64,
-    /// First day with a message.
-    pub first_day: Date,
-    /// Last day with a message.
-    pub last_day: Date,
-}
-
 impl Store {
     /// The sources of a domain, greatest first.
     pub async fn sources(
@@ -82,224 +73,149 @@ impl Store {
         filter: &SourceFilter,
         limit: i64,
     ) -> Result<Vec<SourceRow>, Error> {
-        let net = filter
-            .net
-            .map(|(address, prefix)| format!("{address}/{prefix}"));
-        let rows = sqlx::query!(
-            r#"
-            with sources as (
-                select
-                    source_ip,
-                    coalesce(to_count(sum(message_count) filter (where matches)), 0) as message_count,
-                    coalesce(to_count(sum(dmarc_pass_count) filter (where matches)), 0) as dmarc_pass_count,
-                    coalesce(to_count(sum(dkim_aligned_count) filter (where matches)), 0) as dkim_aligned_count,
-                    coalesce(to_count(sum(spf_aligned_count) filter (where matches)), 0) as spf_aligned_count,
-                    coalesce(to_count(sum(disposition_none) filter (where matches)), 0) as disposition_none,
-                    coalesce(to_count(sum(disposition_pass) filter (where matches)), 0) as disposition_pass,
-                    coalesce(to_count(sum(disposition_quarantine) filter (where matches)), 0) as disposition_quarantine,
-                    coalesce(to_count(sum(disposition_reject) filter (where matches)), 0) as disposition_reject,
-                    coalesce(to_count(sum(disposition_unknown) filter (where matches)), 0) as disposition_unknown,
-                    sum(source_report_count) as report_count,
-                    min(day) filter (where matches) as first_day,
-                    max(day) filter (where matches) as last_day
-                from (
-                    select
-                        *,
-                        ($4::boolean is null or dmarc_pass = $4)
-                            and ($5::text is null or header_from = $5) as matches
-                    from source_day_counts
-                    where domain_id = $1
-                        and day between $2 and $3
-                        and ($6::text is null or source_ip <<= $6::text::inet)
-                ) rows
-                group by source_ip
-                having bool_or(matches)
-            ),
-            ordered as (
-                select *, case when $7 then message_count - dmarc_pass_count else message_count end as sort_count
-                from sources
-            )
-            select
-                host(source_ip) as "source_ip!",
-                message_count as "message_count!",
-                dmarc_pass_count as "dmarc_pass_count!",
-                dkim_aligned_count as "dkim_aligned_count!",
-                spf_aligned_count as "spf_aligned_count!",
-                disposition_none as "disposition_none!",
-                disposition_pass as "disposition_pass!",
-                disposition_quarantine as "disposition_quarantine!",
-                disposition_reject as "disposition_reject!",
-                disposition_unknown as "disposition_unknown!",
-                report_count as "report_count!",
-                first_day as "first_day!",
-                last_day as "last_day!"
-            from ordered
-            where $8::bigint is null
-                or sort_count < $8
-                or (sort_count = $8 and source_ip > $9::text::inet)
-            order by sort_count desc, source_ip
-            limit $10
-            "#,
-            domain_id,
-            range.from,
-            range.to,
-            filter.pass,
-            filter.header_from,
-            net,
-            filter.sort == SourceSort::Failures,
-            filter.after.map(|after| after.count),
-            filter.after.map(|after| after.source_ip.to_string()),
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(SourceRow {
-                    source_ip: address("source_days", &row.source_ip)?,
-                    totals: totals!(row),
-                    report_count: row.report_count,
-                    first_day: row.first_day,
-                    last_day: row.last_day,
-                })
-            })
-            .collect()
+        let extents = extents(&self.pool, &[domain_id], range).await?;
+        let Some(extent) = extents.get(&domain_id).copied() else {
+            return Ok(Vec::new());
+        };
+        if extent.sum_count < SUMS_MIN {
+            return self.ranked(domain_id, range, filter, limit, extent).await;
+        }
+        let question = (domain_id, range, filter.clone(), limit);
+        if let Some(rows) = self.answers.sources.get(&question, extent.version) {
+            return Ok(rows);
+        }
+        let rows = self.ranked(domain_id, range, filter, limit, extent).await?;
+        self.answers
+            .sources
+            .put(question, extent.version, rows.clone());
+        Ok(rows)
     }
 
-    /// The last day with messages of an address, not after `latest`.
-    pub async fn last_day_of_source(
+    /// Adds up the sums of each source, part by part of the addresses, and keeps the greatest.
+    async fn ranked(
         &self,
-        source_ip: IpAddr,
-        latest: Date,
-    ) -> Result<Option<Date>, Error> {
-        Ok(sqlx::query_scalar!(
-            "select max(day) from source_days where source_ip = $1::text::inet and day <= $2",
-            source_ip.to_string(),
-            latest
-        )
-        .fetch_one(&self.pool)
-        .await?)
-    }
-
-    /// One address over all domains, those with most messages first, those after the place given.
-    pub async fn source_domains(
-        &self,
-        source_ip: IpAddr,
+        domain_id: i64,
         range: Range,
-        after: Option<(i64, &str)>,
+        filter: &SourceFilter,
         limit: i64,
-    ) -> Result<Vec<DomainTotals>, Error> {
-        let rows = sqlx::query!(
-            r#"
-            with totals as (
-                select
-                    domain_id,
-                    to_count(sum(message_count)) as message_count,
-                    to_count(sum(dmarc_pass_count)) as dmarc_pass_count,
-                    to_count(sum(dkim_aligned_count)) as dkim_aligned_count,
-                    to_count(sum(spf_aligned_count)) as spf_aligned_count,
-                    to_count(sum(disposition_none)) as disposition_none,
-                    to_count(sum(disposition_pass)) as disposition_pass,
-                    to_count(sum(disposition_quarantine)) as disposition_quarantine,
-                    to_count(sum(disposition_reject)) as disposition_reject,
-                    to_count(sum(disposition_unknown)) as disposition_unknown,
-                    sum(source_report_count) as report_count,
-                    min(day) as first_day,
-                    max(day) as last_day
-                from source_day_counts
-                where source_ip = $1::text::inet
-                    and day between $2 and $3
-                group by domain_id
-            )
-            select
-                d.name as "domain!",
-                message_count as "message_count!",
-                dmarc_pass_count as "dmarc_pass_count!",
-                dkim_aligned_count as "dkim_aligned_count!",
-                spf_aligned_count as "spf_aligned_count!",
-                disposition_none as "disposition_none!",
-                disposition_pass as "disposition_pass!",
-                disposition_quarantine as "disposition_quarantine!",
-                disposition_reject as "disposition_reject!",
-                disposition_unknown as "disposition_unknown!",
-                report_count as "report_count!",
-                first_day as "first_day!",
-                last_day as "last_day!"
-            from totals
-            join domains d on d.domain_id = totals.domain_id
-            where $4::bigint is null
-                or message_count < $4
-                or (message_count = $4 and d.name > $5)
-            order by message_count desc, d.name
-            limit $6
-            "#,
-            source_ip.to_string(),
-            range.from,
-            range.to,
-            after.map(|(count, _)| count),
-            after.map(|(_, domain)| domain),
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| DomainTotals {
-                domain: row.domain,
-                totals: totals!(row),
-                report_count: row.report_count,
-                first_day: row.first_day,
-                last_day: row.last_day,
-            })
-            .collect())
+        extent: Extent,
+    ) -> Result<Vec<SourceRow>, Error> {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let span = match filter.net {
+            Some((address, prefix)) => Span::of_net(address, prefix),
+            None => Span::ALL,
+        };
+        let parts = parts(&self.pool, domain_id, range, span, extent).await?;
+        let _turn = match parts.len() {
+            1 => None,
+            _ => Some(
+                self.answers
+                    .large
+                    .acquire()
+                    .await
+                    .map_err(|_| Error::Closed)?,
+            ),
+        };
+        let mut ranked = Vec::new();
+        for part in parts {
+            let sources = self.add_up(domain_id, range, filter, part).await?;
+            ranked.extend(
+                sources
+                    .into_iter()
+                    .filter_map(|(source_ip, sums)| sums.row(source_ip))
+                    .filter(|row| filter.comes_after(row)),
+            );
+            keep_greatest(&mut ranked, filter.sort, limit);
+        }
+        ranked.sort_unstable_by_key(|row| filter.sort.place(row));
+        Ok(ranked)
     }
 
-    /// The messages of an address over all domains, day by day; days without any are left out.
-    pub async fn source_series(
+    async fn add_up(
         &self,
-        source_ip: IpAddr,
+        domain_id: i64,
         range: Range,
-    ) -> Result<Vec<SeriesDay>, Error> {
-        let rows = sqlx::query!(
-            r#"
-            select
-                day as "day!",
-                to_count(sum(message_count)) as "message_count!",
-                to_count(sum(dmarc_pass_count)) as "dmarc_pass_count!",
-                to_count(sum(dkim_aligned_count)) as "dkim_aligned_count!",
-                to_count(sum(spf_aligned_count)) as "spf_aligned_count!",
-                to_count(sum(disposition_none)) as "disposition_none!",
-                to_count(sum(disposition_pass)) as "disposition_pass!",
-                to_count(sum(disposition_quarantine)) as "disposition_quarantine!",
-                to_count(sum(disposition_reject)) as "disposition_reject!",
-                to_count(sum(disposition_unknown)) as "disposition_unknown!"
-            from source_day_counts
-            where source_ip = $1::text::inet
-                and day between $2 and $3
-            group by day
-            order by day
-            "#,
-            source_ip.to_string(),
-            range.from,
-            range.to
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| SeriesDay {
-                day: row.day,
-                totals: totals!(row),
-            })
-            .collect())
+        filter: &SourceFilter,
+        part: Span,
+    ) -> Result<HashMap<IpAddr, SourceSums>, Error> {
+        let mut sources: HashMap<IpAddr, SourceSums> = HashMap::new();
+        let mut blocks = pin!(blocks(&self.pool, domain_id, range, part));
+        while let Some(block) = blocks.try_next().await? {
+            let keys = block.keys()?;
+            let matching: Vec<bool> = keys.iter().map(|key| filter.admits(key)).collect();
+            for sum in block.sums(&keys) {
+                let (number, sum) = sum?;
+                if part.contains(sum.source_ip) {
+                    let source = sources.entry(sum.source_ip).or_default();
+                    source.add(&sum, block.day, matching[number]);
+                }
+            }
+        }
+        Ok(sources)
     }
 }
 
-/// Reads an address that PostgreSQL wrote.
-fn address(table: &'static str, text: &str) -> Result<IpAddr, Error> {
-    text.parse().map_err(|_| Error::Corrupt {
-        table,
-        column: "source_ip",
-        detail: format!("{text:?} is no address"),
-    })
+impl SourceFilter {
+    fn admits(&self, key: &SumKey<'_>) -> bool {
+        self.pass.is_none_or(|pass| pass == key.dmarc_pass())
+            && (self.header_from.is_none() || self.header_from.as_deref() == key.header_from)
+    }
+
+    fn comes_after(&self, row: &SourceRow) -> bool {
+        self.after
+            .is_none_or(|after| (Reverse(after.count), after.source_ip) < self.sort.place(row))
+    }
+}
+
+impl SourceSort {
+    /// The place of a source in the list: that of the greatest count comes first, among equals that of the lowest address.
+    fn place(self, row: &SourceRow) -> (Reverse<i64>, IpAddr) {
+        let count = match self {
+            Self::Messages => row.totals.message_count,
+            Self::Failures => row.totals.dmarc_fail_count(),
+        };
+        (Reverse(count), row.source_ip)
+    }
+}
+
+/// Throws away all but the first of the list, in no order.
+fn keep_greatest(rows: &mut Vec<SourceRow>, sort: SourceSort, limit: usize) {
+    if rows.len() > limit {
+        if limit > 0 {
+            rows.select_nth_unstable_by_key(limit - 1, |row| sort.place(row));
+        }
+        rows.truncate(limit);
+    }
+}
+
+/// The messages of one source while they are added up.
+#[derive(Debug, Default)]
+struct SourceSums {
+    totals: Totals,
+    report_count: i64,
+    /// The first and the last day with messages that match.
+    days: Option<(Date, Date)>,
+}
+
+impl SourceSums {
+    fn add(&mut self, sum: &Sum<'_>, day: Date, matches: bool) {
+        self.report_count += i64::from(sum.source_report_count);
+        if matches {
+            self.totals.add(sum);
+            let (first, last) = self.days.unwrap_or((day, day));
+            self.days = Some((first.min(day), last.max(day)));
+        }
+    }
+
+    /// A row of the list, if any message matches.
+    fn row(self, source_ip: IpAddr) -> Option<SourceRow> {
+        let (first_day, last_day) = self.days?;
+        Some(SourceRow {
+            source_ip,
+            totals: self.totals,
+            report_count: self.report_count,
+            first_day,
+            last_day,
+        })
+    }
 }

@@ -7,19 +7,22 @@ use std::{
 
 use report::{Record, Summary};
 use sqlx::{PgConnection, PgPool};
+use time::Date;
 use uuid::Uuid;
 
 use crate::{
     Error, Outcome, Pending, Submission,
-    copy::{ReportKey, copy_records, copy_source_days},
+    copy::copy_rows,
     delivery::OutcomeRow,
     domains::{self, Domains},
     few::{FEW_RECORDS, insert_few},
+    fill::fill_rollup,
     identity::{day_of, report_uid},
     ledger::{Progress, record_deliveries},
     partitions::Partitions,
+    record_block::record_blocks,
     report_row::{NewReportRow, insert_reports, stored_reports},
-    stream::fill_source_days,
+    rollup::{Sum, merge, report_sums, source_day_blocks},
 };
 
 /// Where groups are written to.
@@ -165,31 +168,40 @@ async fn write_records(
     inserted: &HashSet<Uuid>,
     candidates: &Candidates<'_>,
 ) -> Result<(), Error> {
-    let (one_day, long): (Vec<_>, Vec<_>) = rows
-        .iter()
-        .filter(|row| inserted.contains(&row.report_uid))
-        .map(|row| {
-            let key = ReportKey {
-                domain_id: row.domain_id,
-                report_uid: row.report_uid,
-                day: row.day,
-            };
-            let records = candidates[&(row.domain_id, row.report_uid)].records;
-            (row.day_count == 1, (key, records))
-        })
-        .partition(|(is_one_day, _)| *is_one_day);
-    let reports = || one_day.iter().chain(&long).map(|(_, report)| *report);
-    let rolled_up = || one_day.iter().map(|(_, report)| *report);
-    match reports().map(|(_, records)| records.len()).sum() {
-        0 => {}
-        1..=FEW_RECORDS => insert_few(connection, reports(), rolled_up()).await?,
-        _ => {
-            copy_records(connection, reports()).await?;
-            copy_source_days(connection, rolled_up()).await?;
+    let mut blocks = Vec::new();
+    let mut sums: BTreeMap<(i64, Date), Vec<Sum<'_>>> = BTreeMap::new();
+    let mut long = Vec::new();
+    let mut record_count = 0;
+    for row in rows {
+        if !inserted.contains(&row.report_uid) {
+            continue;
+        }
+        let records = candidates[&(row.domain_id, row.report_uid)].records;
+        record_count += records.len();
+        blocks.extend(record_blocks(row.key(), records));
+        if row.day_count == 1 {
+            sums.entry((row.domain_id, row.day))
+                .or_default()
+                .append(&mut report_sums(records));
+        } else {
+            long.push(row.key());
         }
     }
-    for (_, (key, _)) in &long {
-        fill_source_days(connection, key.domain_id, key.report_uid).await?;
+    let mut source_days = Vec::with_capacity(sums.len());
+    for ((domain_id, day), sums) in &mut sums {
+        merge(sums);
+        source_days.extend(source_day_blocks(*domain_id, *day, sums));
+    }
+    match record_count {
+        0 => {}
+        1..=FEW_RECORDS => insert_few(connection, blocks, source_days).await?,
+        _ => {
+            copy_rows(connection, "record_blocks", blocks.into_iter()).await?;
+            copy_rows(connection, "source_day_arrivals", source_days.into_iter()).await?;
+        }
+    }
+    for key in long {
+        fill_rollup(connection, key).await?;
     }
     Ok(())
 }

@@ -1,0 +1,141 @@
+//! Rows of `record_blocks`: the records of a report, many in one row.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use report::{Disposition, DkimAuthResult, OddValue, Reason, Record, SpfAuthResult};
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
+use time::Date;
+use uuid::Uuid;
+
+use crate::{
+    json::{DkimJson, ReasonJson, SpfJson, iso_day},
+    report_row::ReportKey,
+};
+
+/// Records in one row at most. A page of records is read from two or three rows, and an array of so many stays small.
+pub(crate) const BLOCK_RECORDS_MAX: usize = 1_000;
+
+/// A row of `record_blocks`.
+#[derive(Serialize)]
+pub(crate) struct RecordBlock<'a> {
+    pub(crate) domain_id: i64,
+    pub(crate) report_uid: Uuid,
+    #[serde(serialize_with = "iso_day")]
+    pub(crate) day: Date,
+    pub(crate) first_position: i32,
+    pub(crate) source_ips: Vec<IpAddr>,
+    pub(crate) message_counts: Vec<i64>,
+    pub(crate) result_numbers: Vec<i16>,
+    pub(crate) positions: Option<Vec<i32>>,
+    pub(crate) results: Vec<RecordResult<'a>>,
+}
+
+/// What records of one report often share: everything but source, number of messages and position.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub(crate) struct RecordResult<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dkim_aligned: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spf_aligned: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disposition: Option<Disposition>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envelope_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envelope_to: Option<&'a str>,
+    #[serde(
+        skip_serializing_if = "<[_]>::is_empty",
+        serialize_with = "list::<ReasonJson<'_>, _, _>"
+    )]
+    reasons: &'a [Reason],
+    #[serde(
+        skip_serializing_if = "<[_]>::is_empty",
+        serialize_with = "list::<DkimJson<'_>, _, _>"
+    )]
+    dkim: &'a [DkimAuthResult],
+    #[serde(
+        skip_serializing_if = "<[_]>::is_empty",
+        serialize_with = "list::<SpfJson<'_>, _, _>"
+    )]
+    spf: &'a [SpfAuthResult],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    odd_values: &'a [OddValue],
+}
+
+impl<'a> RecordResult<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self {
+            dkim_aligned: record.dkim_aligned,
+            spf_aligned: record.spf_aligned,
+            disposition: record.disposition,
+            header_from: record.header_from.as_deref(),
+            envelope_from: record.envelope_from.as_deref(),
+            envelope_to: record.envelope_to.as_deref(),
+            reasons: &record.reasons,
+            dkim: &record.dkim,
+            spf: &record.spf,
+            odd_values: &record.odd_values,
+        }
+    }
+}
+
+/// The records of a report in rows, in their order.
+pub(crate) fn record_blocks(
+    key: ReportKey,
+    records: &[Record],
+) -> impl Iterator<Item = RecordBlock<'_>> {
+    records
+        .chunks(BLOCK_RECORDS_MAX)
+        .map(move |records| RecordBlock::new(key, records))
+}
+
+impl<'a> RecordBlock<'a> {
+    fn new(key: ReportKey, records: &'a [Record]) -> Self {
+        let mut results: Vec<RecordResult<'a>> = Vec::new();
+        let mut numbers: HashMap<RecordResult<'a>, i16> = HashMap::new();
+        let mut result_numbers = Vec::with_capacity(records.len());
+        for record in records {
+            let result = RecordResult::of(record);
+            // At most BLOCK_RECORDS_MAX of them, so the numbers fit.
+            let number = *numbers.entry(result).or_insert_with(|| {
+                results.push(result);
+                results.len() as i16
+            });
+            result_numbers.push(number);
+        }
+        let position = |record: &Record| record.position as i32;
+        let first_position = records.first().map_or(0, position);
+        let contiguous = (first_position..).zip(records);
+        let has_gaps = contiguous
+            .into_iter()
+            .any(|(expected, record)| position(record) != expected);
+        Self {
+            domain_id: key.domain_id,
+            report_uid: key.report_uid,
+            day: key.day,
+            first_position,
+            source_ips: records.iter().map(|record| record.source_ip).collect(),
+            message_counts: records
+                .iter()
+                .map(|record| record.message_count as i64)
+                .collect(),
+            result_numbers,
+            positions: has_gaps.then(|| records.iter().map(position).collect()),
+            results,
+        }
+    }
+}
+
+fn list<'a, J, T, S>(items: &&'a [T], serializer: S) -> Result<S::Ok, S::Error>
+where
+    J: Serialize + From<&'a T>,
+    S: Serializer,
+{
+    let mut list = serializer.serialize_seq(Some(items.len()))?;
+    for item in *items {
+        list.serialize_element(&J::from(item))?;
+    }
+    list.end()
+}
