@@ -9,7 +9,7 @@ drop view source_day_counts;
 drop function add_records_month(date);
 alter table records rename to old_records;
 alter index records_by_report rename to old_records_by_report;
-alter table source_days rename to old_source_days;
+drop table source_days;
 alter table reports rename to old_reports;
 alter table old_reports rename constraint reports_pkey to old_reports_pkey;
 alter index reports_by_domain_day rename to old_reports_by_domain_day;
@@ -202,7 +202,12 @@ with keyed as not materialized (
         r.domain_id, r.report_uid, r.day, p.day_count, p.begin_at, p.end_at,
         r.source_ip, r.header_from, r.disposition, r.dkim_aligned, r.spf_aligned,
         sum(r.message_count) as message_count,
-        row_number() over (partition by r.domain_id, r.report_uid, r.day, p.day_count, r.source_ip order by min(r.position)) as source_row
+        row_number() over (
+            partition by r.domain_id, r.report_uid, r.day, p.day_count, r.source_ip
+            order by
+                r.dkim_aligned nulls first, r.spf_aligned nulls first,
+                r.disposition collate "C" nulls first, r.header_from collate "C" nulls first
+        ) as source_row
     from records r
     join reports p on p.domain_id = r.domain_id and p.report_uid = r.report_uid and p.day = r.day
     group by
@@ -376,12 +381,19 @@ from (
             )) as key
         from (
             select *, row_number() over (partition by domain_id, day order by source_ip) as place
-            from old_source_days
+            from (
+                select
+                    domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                    to_count(sum(message_count)) as message_count,
+                    sum(report_count)::integer as report_count,
+                    sum(source_report_count)::integer as source_report_count
+                from record_days
+                group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
+            ) as sums
         ) as placed
     ) as keyed
 ) as ranked
 group by domain_id, day, block;
-drop table old_source_days;
 
 -- The ledger: what is common is found on any page of it.
 drop index deliveries_by_outcome;

@@ -220,7 +220,7 @@ async fn impossible_days_make_no_partition_and_do_not_move_the_default_range() {
     assert_eq!(
         service
             .database
-            .value::<i64>("select count(*) from records_default")
+            .value::<i64>("select count(*) from record_blocks_default")
             .await,
         3
     );

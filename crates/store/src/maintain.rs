@@ -9,7 +9,7 @@ use crate::{Error, Store, fill::fill_rollups};
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The invariant: `records_of_report`, `source_days` or `delivery_of_report`.
+    /// The invariant: `records_of_report`, `source_days`, `source_day_totals` or `delivery_of_report`.
     pub check: String,
     /// The policy domain.
     pub domain: String,
@@ -37,9 +37,68 @@ pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error
     Ok(())
 }
 
+/// Rows of the rollup whose totals are not those of their sums.
+async fn totals_that_differ(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Mismatch>, Error> {
+    Ok(sqlx::query_as!(
+        Mismatch,
+        r#"
+        select
+            'source_day_totals' as "check!",
+            coalesce(d.name, '') as "domain!",
+            b.day::text as "place!",
+            format('the totals of a row are %s, those of its sums %s', said, summed) as "detail!"
+        from (
+            select
+                domain_id,
+                day,
+                (
+                    first_source, last_source, sum_count::bigint, source_report_count, message_count, dmarc_pass_count,
+                    dkim_aligned_count, spf_aligned_count,
+                    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown
+                )::text as said,
+                summed
+            from source_day_rows r
+            cross join lateral (
+                select (
+                    min(e.source_ip),
+                    max(e.source_ip),
+                    count(*),
+                    sum(coalesce(e.source_report_count, 1)),
+                    to_count(sum(e.message_count)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.dkim_aligned or k.spf_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.dkim_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.spf_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'none'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'pass'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'quarantine'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'reject'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition is null), 0))
+                )::text as summed
+                from unnest(r.source_ips, r.key_numbers, r.message_counts, r.source_report_counts)
+                    as e (source_ip, key_number, message_count, source_report_count)
+                join lateral rows from (
+                    jsonb_to_recordset(r.keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text)
+                ) with ordinality as k (dkim_aligned, spf_aligned, disposition, number)
+                    on k.number = e.key_number
+            ) s
+        ) b
+        left join domains d on d.domain_id = b.domain_id
+        where said <> summed
+        order by b.domain_id, b.day
+        limit $1
+        "#,
+        limit
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
 impl Store {
     /// Compares what must be equal and returns what is not, at most `limit` of each kind: the totals of every report
-    /// with its records, the rollup with the records, and reports with the ledger.
+    /// with its records, the rollup with the records and with its own totals, and reports with the ledger.
     pub async fn verify(&self, limit: i64) -> Result<Vec<Mismatch>, Error> {
         let mut snapshot = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read read only")
@@ -116,6 +175,7 @@ impl Store {
             .fetch_all(&mut *snapshot)
             .await?,
         );
+        mismatches.extend(totals_that_differ(&mut snapshot, limit).await?);
         mismatches.extend(
             sqlx::query_as!(
                 Mismatch,
