@@ -282,7 +282,7 @@ begin
         partition_name := parent || to_char(month, '_YYYY_MM');
         continue when to_regclass(partition_name) is not null;
         key := case parent when 'source_blocks' then 'month' else 'day' end;
-        execute format('create table %I (like %I including defaults including constraints including indexes including comments)', partition_name, parent);
+        execute format('create table %I (like %I including defaults including constraints including indexes)', partition_name, parent);
         execute format(
             'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
             parent || '_default', key, month, key, next_month, partition_name);

@@ -227,6 +227,19 @@ impl Serving {
         }
     }
 
+    /// Waits until the database is there and has its schema.
+    pub(crate) async fn ready(&self) {
+        eventually("the service is ready", async || {
+            let request = hyper::Request::get("/readyz")
+                .header("host", self.address.to_string())
+                .body(http_body_util::Full::default())
+                .unwrap();
+            let answer = super::http::send(self.address, request).await;
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+
     /// An upload; `None` while the server cannot be reached.
     pub(crate) async fn upload(&self, body: &bytes::Bytes) -> Option<super::Response> {
         upload_to(self.address, body).await
