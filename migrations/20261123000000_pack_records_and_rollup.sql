@@ -39,7 +39,6 @@ create table record_blocks (
     results jsonb not null
 ) partition by range (day);
 create index record_blocks_by_report on record_blocks (report_uid, first_position);
-create table record_blocks_default partition of record_blocks default;
 comment on table record_blocks is
     'Up to 1,000 consecutive records of one report: the n-th element of each array belongs to the n-th of them. Read the view records. Partitioned by month of day; implausible days are in record_blocks_default.';
 comment on column record_blocks.day is 'reports.day of its report.';
@@ -128,7 +127,6 @@ comment on column source_day_arrivals.keys is 'header_from, disposition, dkim_al
 
 create table source_day_blocks (like source_day_arrivals including comments) partition by range (day);
 create index source_day_blocks_by_domain_day on source_day_blocks (domain_id, day);
-create table source_day_blocks_default partition of source_day_blocks default;
 comment on table source_day_blocks is
     'The rollup by domain and day: rows as in source_day_arrivals, merged. Partitioned by month of day; implausible days are in source_day_blocks_default.';
 
@@ -146,13 +144,39 @@ create table source_blocks (
     source_report_counts integer[] not null
 ) partition by range (month);
 create index source_blocks_by_bucket on source_blocks (bucket, month);
-create table source_blocks_default partition of source_blocks default;
 comment on table source_blocks is
     'The same sums as in source_day_blocks once more, by source: for questions about one address over all domains. Partitioned by month; implausible days are in source_blocks_default.';
 comment on column source_blocks.month is 'First day of the month that days are in.';
 comment on column source_blocks.bucket is 'Which of 256 parts the sources belong to, by a hash of the address.';
 comment on column source_blocks.results is
     'disposition * 9 + dkim_aligned * 3 + spf_aligned, where disposition is 0 unknown, 1 none, 2 pass, 3 quarantine, 4 reject, and alignment is 0 unknown, 1 false, 2 true.';
+
+-- Long arrays are compressed. lz4 costs a quarter of the time of PostgreSQL's own method, where the server has it.
+do $$
+declare
+    place record;
+begin
+    for place in
+        select attrelid::regclass as name, attname
+        from pg_attribute
+        where attrelid in (
+                'record_blocks'::regclass, 'source_day_arrivals'::regclass,
+                'source_day_blocks'::regclass, 'source_blocks'::regclass
+            )
+            and attnum > 0
+            and attstorage = 'x'
+    loop
+        execute format('alter table %s alter column %I set compression lz4', place.name, place.attname);
+    end loop;
+exception
+    when feature_not_supported then
+        raise notice 'this server has no lz4';
+end
+$$;
+
+create table record_blocks_default partition of record_blocks default;
+create table source_day_blocks_default partition of source_day_blocks default;
+create table source_blocks_default partition of source_blocks default;
 
 create view source_day_rows as
 select * from source_day_arrivals
@@ -282,7 +306,7 @@ begin
         partition_name := parent || to_char(month, '_YYYY_MM');
         continue when to_regclass(partition_name) is not null;
         key := case parent when 'source_blocks' then 'month' else 'day' end;
-        execute format('create table %I (like %I including defaults including constraints including indexes)', partition_name, parent);
+        execute format('create table %I (like %I including defaults including constraints including indexes including compression)', partition_name, parent);
         execute format(
             'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
             parent || '_default', key, month, key, next_month, partition_name);
