@@ -48,5 +48,6 @@ mod show_command;
 mod sources_command;
 mod store_group;
 mod store_maintain;
+mod store_migrate;
 mod upload;
 mod upload_limits;
