@@ -111,7 +111,7 @@ impl CopyRow for SourceDayBlock<'_> {
         fields.value(self.last_source);
         fields.value(self.sum_count);
         fields.value(self.source_report_count);
-        for (_, total) in self.totals.columns() {
+        for total in self.totals.columns() {
             fields.value(total);
         }
         fields.array(&self.source_ips);

@@ -52,17 +52,17 @@ impl Totals {
     }
 
     /// The columns of these sums in the rollup, in the order they have there.
-    pub(crate) fn columns(&self) -> [(&'static str, i64); 9] {
+    pub(crate) fn columns(&self) -> [i64; 9] {
         [
-            ("message_count", self.message_count),
-            ("dmarc_pass_count", self.dmarc_pass_count),
-            ("dkim_aligned_count", self.dkim_aligned_count),
-            ("spf_aligned_count", self.spf_aligned_count),
-            ("disposition_none", self.disposition.none),
-            ("disposition_pass", self.disposition.pass),
-            ("disposition_quarantine", self.disposition.quarantine),
-            ("disposition_reject", self.disposition.reject),
-            ("disposition_unknown", self.disposition.unknown),
+            self.message_count,
+            self.dmarc_pass_count,
+            self.dkim_aligned_count,
+            self.spf_aligned_count,
+            self.disposition.none,
+            self.disposition.pass,
+            self.disposition.quarantine,
+            self.disposition.reject,
+            self.disposition.unknown,
         ]
     }
 
