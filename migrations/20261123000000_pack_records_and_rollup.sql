@@ -23,6 +23,8 @@ alter table reports add constraint reports_pkey primary key (report_uid, domain_
 create index reports_by_domain_day on reports (domain_id, day, report_uid);
 create index reports_by_day on reports (day, report_uid);
 create index reports_not_authentic on reports (day, report_uid) where not mail_dmarc_pass;
+-- The few that count for other days than their own: asked for before their records are dropped.
+create index reports_long on reports (day) where day_count > 1;
 create table reports_default partition of reports default;
 comment on table reports is
     'One row per aggregate report (one <feedback> document), stored exactly once. Partitioned by month of day; implausible days are in reports_default.';
@@ -290,31 +292,98 @@ from (
 where share + (place <= message_count - shares)::integer > 0 or day_number = 0;
 comment on view record_days is 'What source_days holds, report by report, computed from records.';
 
--- Adds the partitions for the month that begins on this day. May be called again and by several processes at once. They
--- are attached rather than created in place, so that they wait for no transaction that writes other months.
-create function add_month(month date) returns void
+-- Adds the partition of one of the tables for the month that begins on this day, with what the default partition holds of
+-- it. May be called again and by several processes at once. It is attached rather than created in place, so that it waits
+-- for no transaction that writes other months. It needs the default partition for itself: where others do not let go of
+-- that, it gives up (55P03) rather than have everybody else wait behind it.
+create function add_month(parent text, month date) returns void
+    language plpgsql
+    set lock_timeout = '500ms'
+as $$
+declare
+    partition_name text := parent || to_char(month, '_YYYY_MM');
+    key text := case parent when 'source_blocks' then 'month' else 'day' end;
+    next_month date := (month + interval '1 month')::date;
+begin
+    if to_regclass(partition_name) is not null then
+        return;
+    end if;
+    -- Attaching locks it like this anyway, and neither readers nor writers wait behind it. Whoever waited for it sees what
+    -- the one before made.
+    perform set_config('lock_timeout', '5s', true);
+    execute format('lock table only %I in share update exclusive mode', parent);
+    if to_regclass(partition_name) is not null then
+        return;
+    end if;
+    execute format('create table %I (like %I including defaults including constraints including indexes including compression)', partition_name, parent);
+    perform set_config('lock_timeout', '500ms', true);
+    execute format('lock table %I in access exclusive mode', parent || '_default');
+    execute format(
+        'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
+        parent || '_default', key, month, key, next_month, partition_name);
+    execute format(
+        'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
+end
+$$;
+
+-- Drops the partition of one of the tables for the month that begins on this day; false if there is none. It gives up like
+-- add_month: nobody waits for it longer than the time that it waits itself.
+create function drop_month(parent text, month date) returns boolean
+    language plpgsql
+    set lock_timeout = '500ms'
+as $$
+declare
+    partition_name text := parent || to_char(month, '_YYYY_MM');
+begin
+    if to_regclass(partition_name) is null then
+        return false;
+    end if;
+    -- In the order in which readers and writers lock them.
+    execute format('lock table only %I in access exclusive mode', parent);
+    if to_regclass(partition_name) is null then
+        return false;
+    end if;
+    execute format('drop table %I', partition_name);
+    return true;
+end
+$$;
+
+-- Deletes the earliest days before this one from a table, so many that they have up to rows_max rows, or one day: what
+-- belongs to a report is deleted at once. For tables that hold few rows of such days, as default partitions do.
+create function delete_days(table_name text, before date, rows_max bigint, out first_day date, out last_day date, out deleted_count bigint)
     language plpgsql
 as $$
 declare
-    parent text;
-    key text;
-    partition_name text;
-    next_month date := (month + interval '1 month')::date;
+    key text := case table_name when 'source_blocks_default' then 'month' else 'day' end;
 begin
-    perform pg_advisory_xact_lock(hashtext('ruad.months'));
-    foreach parent in array array['reports', 'record_blocks', 'source_day_blocks', 'source_blocks'] loop
-        partition_name := parent || to_char(month, '_YYYY_MM');
-        continue when to_regclass(partition_name) is not null;
-        key := case parent when 'source_blocks' then 'month' else 'day' end;
-        execute format('create table %I (like %I including defaults including constraints including indexes including compression)', partition_name, parent);
-        execute format(
-            'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
-            parent || '_default', key, month, key, next_month, partition_name);
-        execute format(
-            'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
-    end loop;
+    execute format(
+        $sql$
+        select min(key), max(key)
+        from (
+            select %I as key, sum(count(*)) over (order by %I) as total, row_number() over (order by %I) as place
+            from %I
+            where %I < %L
+            group by %I
+        ) as days
+        where total <= %s or place = 1
+        $sql$,
+        key, key, key, table_name, key, before, key, rows_max)
+    into first_day, last_day;
+    execute format('delete from %I where %I between %L and %L', table_name, key, first_day, last_day);
+    get diagnostics deleted_count = row_count;
 end
 $$;
+
+create table forgotten (
+    kind text not null,
+    before date not null,
+    constraint forgotten_pkey primary key (kind),
+    constraint forgotten_kind_check check (kind in ('records', 'days', 'rebuild'))
+);
+comment on table forgotten is 'What was dropped because of its age: one row for each kind of it.';
+comment on column forgotten.kind is
+    'records: the records of reports. days: reports and the rollup. rebuild: nothing is dropped, but the rollup holds messages whose records are, and cannot be made from records any more.';
+comment on column forgotten.before is 'It is so for the days before this one, except for what arrived since.';
 
 -- What is there already.
 
@@ -328,7 +397,7 @@ begin
         where inhparent = 'old_records'::regclass
             and inhrelid::regclass::text ~ '_\d{4}_\d{2}$'
     loop
-        perform add_month(month);
+        perform add_month(parent, month) from unnest(array['reports', 'record_blocks', 'source_day_blocks', 'source_blocks']) as parent;
     end loop;
 end
 $$;

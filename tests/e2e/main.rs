@@ -43,6 +43,7 @@ mod maintenance;
 mod memory;
 mod periods;
 mod reports;
+mod retention;
 mod scripted;
 mod show_command;
 mod sources_command;

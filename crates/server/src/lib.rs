@@ -11,6 +11,7 @@ mod database;
 mod exit;
 mod log;
 mod output;
+mod retention;
 mod serve;
 mod tasks;
 mod ways_in;

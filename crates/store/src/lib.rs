@@ -24,6 +24,7 @@ mod private;
 mod query;
 mod record_block;
 mod report_row;
+mod retention;
 mod rollup;
 mod store;
 mod stream;
@@ -40,6 +41,7 @@ pub use query::{
     Dispositions, DomainSummary, DomainTotals, LatestPolicy, Range, RecordRow, ReportFilter,
     ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, Totals,
 };
+pub use retention::{Forget, Forgot};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};
 pub use stream::ReportStream;

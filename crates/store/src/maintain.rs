@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
-use crate::{Error, Store, fill::fill_rollups};
+use crate::{Error, Store, fill::fill_rollups, retention::Forgotten};
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -96,10 +96,50 @@ async fn totals_that_differ(
     .await?)
 }
 
+/// Deletes the rollup from the first day of a month on, or all of it.
+async fn empty_rollup(connection: &mut PgConnection, from: Option<Date>) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from source_day_arrivals where $1::date is null or day >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "delete from source_day_blocks where $1::date is null or day >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "delete from source_blocks where $1::date is null or month >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// Compares what must be equal and returns what is not, at most `limit` of each kind: the totals of every report
-    /// with its records, the rollup with the records and with its own totals, and reports with the ledger.
+    /// with its records, the rollup with the records and with its own totals, and reports with the ledger. What was
+    /// forgotten because of its age is not missed.
     pub async fn verify(&self, limit: i64) -> Result<Vec<Mismatch>, Error> {
+        loop {
+            let forgotten = self.forgotten().await?;
+            let mismatches = self.mismatches(forgotten, limit).await?;
+            // What is forgotten while it is compared seems to be missing.
+            if mismatches.is_empty() || self.forgotten().await? == forgotten {
+                return Ok(mismatches);
+            }
+        }
+    }
+
+    async fn forgotten(&self) -> Result<Forgotten, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Forgotten::read(&mut connection).await
+    }
+
+    async fn mismatches(&self, forgotten: Forgotten, limit: i64) -> Result<Vec<Mismatch>, Error> {
         let mut snapshot = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read read only")
             .execute(&mut *snapshot)
@@ -125,13 +165,17 @@ impl Store {
                 from records
                 group by domain_id, report_uid
             ) r on r.domain_id = p.domain_id and r.report_uid = p.report_uid
-            where p.record_count - p.skipped_count <> coalesce(r.records, 0)
-                or p.message_count <> coalesce(r.messages, 0)
-                or p.dmarc_pass_count <> coalesce(r.passing, 0)
+            where ($2::date is null or p.day >= $2 or r.records is not null)
+                and (
+                    p.record_count - p.skipped_count <> coalesce(r.records, 0)
+                    or p.message_count <> coalesce(r.messages, 0)
+                    or p.dmarc_pass_count <> coalesce(r.passing, 0)
+                )
             order by p.domain_id, p.report_uid
             limit $1
             "#,
-            limit
+            limit,
+            forgotten.records_before
         )
         .fetch_all(&mut *snapshot)
         .await?;
@@ -163,6 +207,7 @@ impl Store {
                             -message_count, -report_count, -source_report_count
                         from record_days
                     ) both_sides
+                    where $2::date is null or day >= $2
                     group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
                 ) t
                 left join domains d on d.domain_id = t.domain_id
@@ -170,7 +215,8 @@ impl Store {
                 order by t.domain_id, t.day, t.source_ip
                 limit $1
                 "#,
-                limit
+                limit,
+                forgotten.rebuild_from
             )
             .fetch_all(&mut *snapshot)
             .await?,
@@ -199,25 +245,18 @@ impl Store {
         Ok(mismatches)
     }
 
-    /// Makes the rollup anew from the records. Reports may arrive meanwhile: the transaction sees one moment of the
-    /// database, and what is stored after it has its own sums.
+    /// Makes the rollup anew from the records, but for days whose records were forgotten. Reports may arrive meanwhile:
+    /// the transaction sees one moment of the database, and what is stored after it has its own sums.
     pub async fn rebuild(&self) -> Result<(), Error> {
-        // Held first and by another transaction, so that this one begins after whatever merges the rollup now.
+        // Held first and by another transaction, so that this one begins after whatever merges or forgets the rollup now.
         let mut turn = self.pool.begin().await?;
         take_turn(&mut turn).await?;
         let mut transaction = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read")
             .execute(&mut *transaction)
             .await?;
-        sqlx::query!("delete from source_day_arrivals")
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query!("delete from source_day_blocks")
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query!("delete from source_blocks")
-            .execute(&mut *transaction)
-            .await?;
+        let from = Forgotten::read(&mut transaction).await?.rebuild_from;
+        empty_rollup(&mut transaction, from).await?;
         let months = sqlx::query!(
             r#"
             select month::date as "first!", (month + interval '1 month')::date as "next!"
@@ -228,7 +267,7 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await?;
         for month in months {
-            fill_rollups(&mut transaction, month.first, month.next).await?;
+            fill_rollups(&mut transaction, month.first, month.next, from).await?;
         }
         transaction.commit().await?;
         turn.rollback().await?;
