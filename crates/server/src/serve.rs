@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, clock, config::Quarantine, database::Database, tasks::Tasks, ways_in::WaysIn};
+use crate::{
+    Config, clock, compaction::keep_compact, config::Quarantine, database::Database, tasks::Tasks,
+    ways_in::WaysIn,
+};
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +45,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             shutdown.clone(),
         ),
     );
+    let compaction = keep_compact(database.store.clone(), shutdown.clone());
+    tasks.spawn("compaction", compaction.map(Ok));
     let served = api::serve(listener, state, shutdown.clone());
     tasks.spawn("the API", served.map(Ok));
     ways_in.spawn(&mut tasks, &intake);

@@ -7,6 +7,7 @@
 //! Start reading at [`Store`], then [`Store::submit`] (many small reports in one commit) and [`Store::stream`] (one
 //! large report). Reads: [`Store::sources`] and its neighbours.
 
+mod compact;
 mod copy;
 mod delivery;
 mod domains;
@@ -25,10 +26,12 @@ mod query;
 mod record_block;
 mod report_row;
 mod rollup;
+mod source_block;
 mod store;
 mod stream;
 mod writer;
 
+pub use compact::Compacted;
 pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
 pub use error::{Error, NOT_STORABLE};
 pub use identity::{day_of, report_uid};

@@ -1,7 +1,7 @@
 //! Answers. Summaries come from the rollup `source_days`, never from `records`.
 
 mod answers;
-mod blocks;
+pub(crate) mod blocks;
 mod domains;
 mod reports;
 mod source;
