@@ -149,7 +149,7 @@ create table source_blocks (
     days date[] not null,
     results smallint[] not null,
     message_counts bigint[] not null,
-    source_report_counts integer[] not null
+    source_report_counts integer[]
 ) partition by range (month);
 create index source_blocks_by_bucket on source_blocks (bucket, month);
 create table source_blocks_default partition of source_blocks default;
@@ -157,6 +157,7 @@ comment on table source_blocks is
     'The same sums as in source_day_blocks once more, by source: for questions about one address over all domains. Partitioned by month; implausible days are in source_blocks_default.';
 comment on column source_blocks.month is 'First day of the month that days are in.';
 comment on column source_blocks.bucket is 'Which of 256 parts the sources belong to, by a hash of the address.';
+comment on column source_blocks.source_report_counts is 'As in source_day_arrivals; null when each is 1.';
 comment on column source_blocks.results is
     'disposition * 9 + dkim_aligned * 3 + spf_aligned, where disposition is 0 unknown, 1 none, 2 pass, 3 quarantine, 4 reject, and alignment is 0 unknown, 1 false, 2 true.';
 

@@ -113,7 +113,7 @@ async fn answers_are_the_same_before_during_and_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_and_merges_in_any_order_come_to_the_same() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         let generated = generate(crate::reports::Options { seed, ..OPTIONS });
         let service = Service::start().await;
         let store = service.database.store();
@@ -298,7 +298,7 @@ async fn domains_with_equal_counts_are_listed_page_by_page() {
 async fn the_last_day_of_an_address_is_found_in_every_month() {
     let service = Service::start().await;
     let store = service.database.store();
-    let mut sent_on = async |days: i64| {
+    let sent_on = async |days: i64| {
         let begin = FIRST_SECOND + days * DAY;
         let report = Report::new("example.com", &days.to_string()).period(begin, begin + DAY - 1);
         // The neighbours make blocks in which the address could be.
@@ -368,7 +368,7 @@ async fn copies_that_differ_are_found_and_repaired() {
         "update source_blocks set last_source = first_source - 1",
         "update source_blocks set results[1] = 44",
         "update source_blocks set message_counts[1] = message_counts[1] + 1",
-        "update source_blocks set source_report_counts[1] = source_report_counts[1] + 1",
+        "update source_blocks set source_report_counts[1] = 2",
         "update source_blocks set days[1] = days[1] + 1",
         "update source_blocks set domain_ids[1] = 0",
     ] {

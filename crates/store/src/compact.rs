@@ -147,12 +147,16 @@ async fn choose(
     // A name takes as much memory as a few sums.
     let mut arrived = sqlx::query!(
         r#"
-        select
-            domain_id,
-            day,
-            sum(sum_count + case when pg_column_size(keys) > 500 then 6 * jsonb_array_length(keys) else 0 end) as "sum_count!"
-        from source_day_arrivals
-        where date_trunc('month', day::timestamp)::date = any($1)
+        select domain_id as "domain_id!", day as "day!", sum(weight) as "sum_count!"
+        from (
+            select
+                domain_id,
+                day,
+                sum_count + case when pg_column_size(keys) > 500 then 6 * jsonb_array_length(keys) else 0 end as weight
+            from source_day_arrivals
+            where date_trunc('month', day::timestamp)::date = any($1)
+            offset 0
+        ) as arrivals
         group by domain_id, day
         order by 3 desc, day, domain_id
         limit $2

@@ -41,7 +41,7 @@ pub use maintain::{Mismatch, Prune};
 pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
 pub use query::{
     Dispositions, DomainSummary, DomainTotals, LatestPolicy, Range, RecordRow, ReportFilter,
-    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, Totals,
+    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};

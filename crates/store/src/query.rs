@@ -16,7 +16,7 @@ use crate::{Error, rollup::Sum};
 
 pub use domains::{DomainSummary, LatestPolicy};
 pub use reports::{RecordRow, ReportFilter, ReportRow};
-pub use source::DomainTotals;
+pub use source::{DomainTotals, SourceTotals};
 pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
 
 pub(crate) use answers::Answers;

@@ -77,7 +77,7 @@ pub(crate) struct SourceBlock {
     pub(crate) days: Vec<Date>,
     pub(crate) results: Vec<i16>,
     pub(crate) message_counts: Vec<i64>,
-    pub(crate) source_report_counts: Vec<i32>,
+    pub(crate) source_report_counts: Option<Vec<i32>>,
 }
 
 impl CopyRow for SourceBlock {
@@ -108,7 +108,7 @@ impl CopyRow for SourceBlock {
         fields.array(&self.days);
         fields.array(&self.results);
         fields.array(&self.message_counts);
-        fields.array(&self.source_report_counts);
+        fields.array_or_null(self.source_report_counts.as_deref());
     }
 }
 

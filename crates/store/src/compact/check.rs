@@ -25,7 +25,9 @@ pub(crate) async fn source_block_mismatches(
                 month, domain_id, day, source_ip, results, sum(message_count) as messages,
                 sum(source_report_count) as source_reports
             from (
-                select b.month, e.domain_id, e.day, e.source_ip, e.results::integer, e.message_count, e.source_report_count
+                select
+                    b.month, e.domain_id, e.day, e.source_ip, e.results::integer, e.message_count,
+                    coalesce(e.source_report_count, 1) as source_report_count
                 from source_blocks b
                 cross join lateral unnest(
                     b.source_ips, b.domain_ids, b.days, b.results, b.message_counts, b.source_report_counts

@@ -88,28 +88,28 @@ struct Block {
     days: Elements<Date>,
     results: Elements<i16>,
     message_counts: Elements<i64>,
-    source_report_counts: Elements<i32>,
+    source_report_counts: Option<Elements<i32>>,
 }
 
 impl Block {
     fn read(&self, sums: &mut Vec<MovedSum>) {
+        let one_or = |place: usize| match &self.source_report_counts {
+            Some(counts) => counts.0.get(place).copied().unwrap_or_default(),
+            None => 1,
+        };
         let columns = self.source_ips.0.iter().zip(&self.domain_ids.0);
         let columns = columns.zip(&self.days.0).zip(&self.results.0);
-        let columns = columns
-            .zip(&self.message_counts.0)
-            .zip(&self.source_report_counts.0);
+        let columns = columns.zip(&self.message_counts.0).enumerate();
         sums.extend(columns.map(
-            |(((((source_ip, domain_id), day), results), message_count), source_report_count)| {
-                MovedSum {
-                    domain_id: *domain_id,
-                    day: *day,
-                    source_ip: *source_ip,
-                    bucket: self.bucket as u8,
-                    key: *results as u32,
-                    message_count: *message_count,
-                    report_count: 0,
-                    source_report_count: *source_report_count,
-                }
+            |(place, ((((source_ip, domain_id), day), results), message_count))| MovedSum {
+                domain_id: *domain_id,
+                day: *day,
+                source_ip: *source_ip,
+                bucket: self.bucket as u8,
+                key: *results as u32,
+                message_count: *message_count,
+                report_count: 0,
+                source_report_count: one_or(place),
             },
         ));
     }
@@ -147,7 +147,7 @@ async fn take(
             blocks.days as "days!: Elements<_>",
             blocks.results as "results!: Elements<_>",
             blocks.message_counts as "message_counts!: Elements<_>",
-            blocks.source_report_counts as "source_report_counts!: Elements<_>"
+            blocks.source_report_counts as "source_report_counts: Elements<_>"
         "#,
         &buckets,
         &run_sum_counts_max,
@@ -174,6 +174,8 @@ async fn write(
 
 fn block(month: Month, run_sum_count: i32, sums: &[MovedSum]) -> Option<SourceBlock> {
     let (first, last) = (sums.first()?, sums.last()?);
+    let reports = sums.iter().map(|sum| sum.source_report_count);
+    let differ = reports.clone().any(|count| count != 1);
     Some(SourceBlock {
         month: month.first,
         bucket: place(first),
@@ -185,6 +187,6 @@ fn block(month: Month, run_sum_count: i32, sums: &[MovedSum]) -> Option<SourceBl
         days: sums.iter().map(|sum| sum.day).collect(),
         results: sums.iter().map(|sum| sum.key as i16).collect(),
         message_counts: sums.iter().map(|sum| sum.message_count).collect(),
-        source_report_counts: sums.iter().map(|sum| sum.source_report_count).collect(),
+        source_report_counts: differ.then(|| reports.collect()),
     })
 }

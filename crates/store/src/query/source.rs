@@ -37,6 +37,15 @@ pub struct DomainTotals {
     pub last_day: Date,
 }
 
+/// What one address sends over all domains.
+#[derive(Clone, Debug)]
+pub struct SourceTotals {
+    /// Domains, those with most messages first.
+    pub domains: Vec<DomainTotals>,
+    /// The messages of all domains, day by day; days without any are left out.
+    pub series: Vec<SeriesDay>,
+}
+
 impl Store {
     /// The last day with messages of an address, not after `latest`.
     pub async fn last_day_of_source(
@@ -79,15 +88,7 @@ impl Store {
             if last_day.is_some_and(|day| day >= last_of_month(month)) {
                 break;
             }
-            let range = Range {
-                from: month,
-                to: last_of_month(month).min(latest),
-            };
-            let mut in_month = None;
-            each_sum(&self.pool, source_ip, range, |_, day, _| {
-                in_month = in_month.max(Some(day));
-            })
-            .await?;
+            let in_month = self.last_day_in_month(source_ip, month, latest).await?;
             last_day = last_day.max(in_month);
             if in_month.is_some() {
                 break;
@@ -96,21 +97,79 @@ impl Store {
         Ok(last_day)
     }
 
-    /// One address over all domains, those with most messages first, those after the place given.
-    pub async fn source_domains(
+    /// The last day of a month with messages of an address, of what is merged.
+    async fn last_day_in_month(
+        &self,
+        source_ip: IpAddr,
+        month: Date,
+        latest: Date,
+    ) -> Result<Option<Date>, Error> {
+        Ok(sqlx::query_scalar!(
+            r#"
+            select max(day)
+            from (
+                select
+                    days,
+                    coalesce(width_bucket($2::text::inet, source_ips), 0) + 1 as first_place,
+                    width_bucket($1::text::inet, source_ips) as last_place
+                from source_blocks
+                where bucket = $3
+                    and month = $4
+                    and first_source <= $1::text::inet
+                    and last_source >= $1::text::inet
+                offset 0
+            ) as blocks
+            cross join lateral unnest(days[first_place:last_place]) as day
+            where first_place <= last_place
+                and day <= $5
+            "#,
+            source_ip.to_string(),
+            before(source_ip).map(|address| address.to_string()),
+            i16::from(bucket(source_ip)),
+            month,
+            latest
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// One address over all domains. Of the domains those after the place given.
+    pub async fn source(
         &self,
         source_ip: IpAddr,
         range: Range,
         after: Option<(i64, &str)>,
         limit: i64,
-    ) -> Result<Vec<DomainTotals>, Error> {
+    ) -> Result<SourceTotals, Error> {
         let mut domains: HashMap<i64, DomainSums> = HashMap::new();
-        each_sum(&self.pool, source_ip, range, |domain_id, day, sum| {
-            let sums = domains.entry(domain_id).or_insert(DomainSums::new(day));
-            sums.add(day, sum);
-        })
-        .await?;
+        let mut days: BTreeMap<Date, Totals> = BTreeMap::new();
+        let mut found = pin!(found(&self.pool, source_ip, range));
+        while let Some(found) = found.try_next().await? {
+            found.each_sum(source_ip, |domain_id, day, sum| {
+                if (range.from..=range.to).contains(&day) {
+                    let domain = domains.entry(domain_id).or_insert(DomainSums::new(day));
+                    domain.add(day, sum);
+                    days.entry(day).or_default().add(sum);
+                }
+            })?;
+        }
         let limit = usize::try_from(limit).unwrap_or(0);
+        let series = days
+            .into_iter()
+            .map(|(day, totals)| SeriesDay { day, totals });
+        Ok(SourceTotals {
+            domains: self.listed(domains, after, limit).await?,
+            series: series.collect(),
+        })
+    }
+
+    /// The part of the list of domains that is asked for.
+    async fn listed(
+        &self,
+        domains: HashMap<i64, DomainSums>,
+        after: Option<(i64, &str)>,
+        limit: usize,
+    ) -> Result<Vec<DomainTotals>, Error> {
         let mut domains: Vec<(i64, DomainSums)> = domains.into_iter().collect();
         domains.retain(|(_, sums)| after.is_none_or(|(count, _)| sums.message_count() <= count));
         let after = after.map(|(count, domain)| (Reverse(count), domain));
@@ -149,23 +208,6 @@ impl Store {
                     last_day: sums.last_day,
                 })
             })
-            .collect())
-    }
-
-    /// The messages of an address over all domains, day by day; days without any are left out.
-    pub async fn source_series(
-        &self,
-        source_ip: IpAddr,
-        range: Range,
-    ) -> Result<Vec<SeriesDay>, Error> {
-        let mut days: BTreeMap<Date, Totals> = BTreeMap::new();
-        each_sum(&self.pool, source_ip, range, |_, day, sum| {
-            days.entry(day).or_default().add(sum);
-        })
-        .await?;
-        Ok(days
-            .into_iter()
-            .map(|(day, totals)| SeriesDay { day, totals })
             .collect())
     }
 }
@@ -236,24 +278,6 @@ fn before(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Calls `add` with domain, day and each sum of an address.
-async fn each_sum(
-    pool: &PgPool,
-    source_ip: IpAddr,
-    range: Range,
-    mut add: impl FnMut(i64, Date, &Sum<'_>),
-) -> Result<(), Error> {
-    let mut found = pin!(found(pool, source_ip, range));
-    while let Some(found) = found.try_next().await? {
-        found.each_sum(source_ip, |domain_id, day, sum| {
-            if (range.from..=range.to).contains(&day) {
-                add(domain_id, day, sum);
-            }
-        })?;
-    }
-    Ok(())
-}
-
 /// The part of a row that is about one address: of an arrival, or of `source_blocks`.
 #[derive(Debug)]
 struct Found {
@@ -269,6 +293,7 @@ struct Found {
 }
 
 impl Found {
+    /// Calls `add` with domain, day and each sum.
     fn each_sum(
         &self,
         source_ip: IpAddr,
