@@ -127,14 +127,20 @@ comment on column source_day_arrivals.source_report_counts is
     'Reports that are counted for their source in each sum: each report once per source, on the first of its days; null when each is 1.';
 comment on column source_day_arrivals.keys is 'header_from, disposition, dkim_aligned and spf_aligned, each combination once.';
 
-create table source_day_blocks (like source_day_arrivals including comments) partition by range (day);
+create table source_day_blocks (
+    like source_day_arrivals including comments,
+    run_sum_count integer not null
+) partition by range (day);
 create index source_day_blocks_by_domain_day on source_day_blocks (domain_id, day);
 comment on table source_day_blocks is
     'The rollup by domain and day: rows as in source_day_arrivals, merged. Partitioned by month of day; implausible days are in source_day_blocks_default.';
+comment on column source_day_blocks.run_sum_count is
+    'Sums in the rows that were written together for this domain and day. Such rows do not overlap; they are merged with others, and so replaced, together.';
 
 create table source_blocks (
     month date not null,
     bucket smallint not null,
+    run_sum_count integer not null,
     first_source inet not null,
     last_source inet not null,
     sum_count integer not null,
@@ -143,13 +149,14 @@ create table source_blocks (
     days date[] not null,
     results smallint[] not null,
     message_counts bigint[] not null,
-    source_report_counts integer[] not null
+    source_report_counts integer[]
 ) partition by range (month);
 create index source_blocks_by_bucket on source_blocks (bucket, month);
 comment on table source_blocks is
     'The same sums as in source_day_blocks once more, by source: for questions about one address over all domains. Partitioned by month; implausible days are in source_blocks_default.';
 comment on column source_blocks.month is 'First day of the month that days are in.';
 comment on column source_blocks.bucket is 'Which of 256 parts the sources belong to, by a hash of the address.';
+comment on column source_blocks.source_report_counts is 'As in source_day_arrivals; null when each is 1.';
 comment on column source_blocks.results is
     'disposition * 9 + dkim_aligned * 3 + spf_aligned, where disposition is 0 unknown, 1 none, 2 pass, 3 quarantine, 4 reject, and alignment is 0 unknown, 1 false, 2 true.';
 
@@ -181,9 +188,19 @@ create table source_day_blocks_default partition of source_day_blocks default;
 create table source_blocks_default partition of source_blocks default;
 
 create view source_day_rows as
-select * from source_day_arrivals
+select
+    domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,
+    dkim_aligned_count, spf_aligned_count,
+    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown,
+    source_ips, key_numbers, message_counts, report_counts, source_report_counts, keys
+from source_day_arrivals
 union all
-select * from source_day_blocks;
+select
+    domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,
+    dkim_aligned_count, spf_aligned_count,
+    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown,
+    source_ips, key_numbers, message_counts, report_counts, source_report_counts, keys
+from source_day_blocks;
 comment on view source_day_rows is 'The rollup as it is kept: source_day_arrivals and source_day_blocks together.';
 
 -- What answers about a domain without its sources are made of.

@@ -9,6 +9,7 @@ mod answers;
 mod authenticity;
 mod bodies;
 mod command;
+mod compaction;
 mod concurrency;
 mod corpus;
 mod directory;

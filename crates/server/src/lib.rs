@@ -6,6 +6,7 @@
 mod cli;
 mod clock;
 mod command;
+mod compaction;
 mod config;
 mod database;
 mod exit;

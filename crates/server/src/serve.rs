@@ -12,7 +12,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, clock, database::Database, retention, tasks::Tasks, ways_in::WaysIn};
+use crate::{
+    Config, clock, compaction, database::Database, retention, tasks::Tasks, ways_in::WaysIn,
+};
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,7 +56,8 @@ async fn background(store: Store, config: Config, shutdown: CancellationToken) -
         migrate(&store).await?;
         tokio::join!(
             keep_quarantine(&store, &config),
-            retention::keep(&store, &config.retention)
+            retention::keep(&store, &config.retention),
+            compaction::keep(&store),
         );
         Ok(())
     });

@@ -149,7 +149,7 @@ impl Fields {
         });
     }
 
-    fn array_or_null<T: Value>(&mut self, values: Option<&[T]>) {
+    pub(crate) fn array_or_null<T: Value>(&mut self, values: Option<&[T]>) {
         match values {
             Some(values) => self.array(values),
             None => self.bytes.extend_from_slice(&(-1_i32).to_be_bytes()),

@@ -4,12 +4,14 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
-use crate::{Error, Store, fill::fill_rollups, retention::Forgotten};
+use crate::{
+    Error, Store, compact::source_block_mismatches, fill::fill_rollups, retention::Forgotten,
+};
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The invariant: `records_of_report`, `source_days`, `source_day_totals` or `delivery_of_report`.
+    /// The invariant: `records_of_report`, `source_days`, `source_day_totals`, `source_blocks` or `delivery_of_report`.
     pub check: String,
     /// The policy domain.
     pub domain: String,
@@ -35,6 +37,15 @@ pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// The same without waiting: false if somebody else is at it.
+pub(crate) async fn take_turn_if_free(connection: &mut PgConnection) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock(hashtext('ruad.rollup')) as "free!""#
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// Rows of the rollup whose totals are not those of their sums.
@@ -121,8 +132,8 @@ async fn empty_rollup(connection: &mut PgConnection, from: Option<Date>) -> Resu
 
 impl Store {
     /// Compares what must be equal and returns what is not, at most `limit` of each kind: the totals of every report
-    /// with its records, the rollup with the records and with its own totals, and reports with the ledger. What was
-    /// forgotten because of its age is not missed.
+    /// with its records, the rollup with the records and with its own totals, its two copies with each other, and reports
+    /// with the ledger. What was forgotten because of its age is not missed.
     pub async fn verify(&self, limit: i64) -> Result<Vec<Mismatch>, Error> {
         loop {
             let forgotten = self.forgotten().await?;
@@ -222,6 +233,7 @@ impl Store {
             .await?,
         );
         mismatches.extend(totals_that_differ(&mut snapshot, limit).await?);
+        mismatches.extend(source_block_mismatches(&mut snapshot, forgotten, limit).await?);
         mismatches.extend(
             sqlx::query_as!(
                 Mismatch,

@@ -1,7 +1,7 @@
 //! Answers. Summaries come from the rollup `source_days`, never from `records`.
 
 mod answers;
-mod blocks;
+pub(crate) mod blocks;
 mod domains;
 mod reports;
 mod source;
@@ -16,7 +16,7 @@ use crate::{Error, rollup::Sum};
 
 pub use domains::{DomainSummary, LatestPolicy};
 pub use reports::{RecordRow, ReportFilter, ReportRow};
-pub use source::DomainTotals;
+pub use source::{DomainTotals, SourceTotals};
 pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
 
 pub(crate) use answers::Answers;
