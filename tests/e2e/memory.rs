@@ -8,10 +8,12 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use futures_util::future::join_all;
 
 use crate::{
-    harness::{Database, Program, Service},
+    harness::{Database, Program, Service, Serving},
     reports::{Random, Record, Report, Totals},
 };
 
@@ -155,4 +157,74 @@ async fn a_large_report_between_small_ones_of_one_message_keeps_them() {
         answer.json()["reports"]
     );
     assert_eq!(service.database.mismatches().await, []);
+}
+
+/// The largest body that `ruad serve` takes by default.
+const BODY_BYTES_MAX: usize = 25 * 1024 * 1024;
+
+/// Bodies of that size: reports, reports that break off, a form, and what is no report.
+fn largest_bodies() -> Vec<(Bytes, u16)> {
+    let mut random = Random(5);
+    let mut records = String::new();
+    while records.len() < BODY_BYTES_MAX - 64 * 1024 {
+        record(&mut random).write(&mut records);
+    }
+    let body = |number: usize| {
+        let report = Report::new("example.com", &number.to_string()).xml();
+        let empty = String::from_utf8(report).unwrap();
+        let (head, tail) = empty.split_once("</feedback>").unwrap();
+        match number % 4 {
+            0 => (format!("{head}{records}</feedback>{tail}"), 201),
+            1 => (format!("{head}{records}"), 422),
+            2 => ("no report ".repeat(BODY_BYTES_MAX / 10), 422),
+            _ => {
+                let form = format!(
+                    "--b\r\ncontent-disposition: form-data; name=f; filename=f.xml\r\n\r\n{head}{records}\r\n--b--\r\n"
+                );
+                (form, 422)
+            }
+        }
+    };
+    (0..16)
+        .map(body)
+        .map(|(text, status)| (Bytes::from(text), status))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_of_the_largest_uploads_at_a_time_take_less_than_128_mib() {
+    let bodies = largest_bodies();
+    let database = Database::fresh().await;
+    let serving = Serving::start(Program::new(["serve"]).on(&database)).await;
+    serving.ready().await;
+
+    let uploads = bodies.iter().enumerate().map(async |(number, (body, _))| {
+        let form = "multipart/form-data; boundary=b";
+        let content_type = if number % 4 == 3 {
+            form
+        } else {
+            "application/octet-stream"
+        };
+        serving.upload_as(content_type, body).await.unwrap().status
+    });
+    let statuses = join_all(uploads).await;
+
+    let expected: Vec<u16> = bodies.iter().map(|(_, status)| *status).collect();
+    assert_eq!(statuses, expected);
+    let kept: String = database
+        .value("select string_agg(delivery_id::text, ' ') from quarantine")
+        .await;
+    let downloads = kept.split(' ').map(async |delivery_id| {
+        let path = format!("/api/v1/deliveries/{delivery_id}/raw");
+        serving.get(&path).await.unwrap().body.len()
+    });
+    let lengths = join_all(downloads).await;
+    assert_eq!(lengths.len(), 12);
+    assert!(
+        lengths
+            .iter()
+            .all(|length| *length > BODY_BYTES_MAX - 128 * 1024)
+    );
+    let peak_kib = serving.process.peak_kib();
+    assert!(peak_kib < 128 * 1024, "{peak_kib} KiB");
 }

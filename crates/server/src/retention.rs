@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use crate::clock;
 
 const INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a start leaves everything as it is: time to notice a wrong setting or a wrong clock.
-const GRACE: Duration = Duration::from_secs(60 * 60);
+/// How long a start leaves everything as it is: time to read what the log says, and to stop.
+const GRACE: Duration = Duration::from_secs(30);
 /// The next try where the database, or others who use it, did not admit it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -68,14 +68,14 @@ fn before(days: u32, now: OffsetDateTime) -> Option<OffsetDateTime> {
     now.checked_sub(days)
 }
 
-/// Makes partitions ahead of need, now and once a day, and drops those that are too old, for the first time in an hour.
+/// Makes partitions ahead of need, now and once a day, and drops those that are too old, for the first time half a minute after the start.
 pub(crate) async fn keep(store: &Store, config: &Config) {
     if let Err(error) = store.prepare_months(clock::now()).await {
         tracing::warn!(%error, "the partitions of the next months could not be made; it is tried again");
     }
     let forget = config.forget(clock::now());
     if let Some(day) = forget.records_before {
-        tracing::info!(records_before = %day, "months of records that end before this day are dropped, from in an hour on");
+        tracing::info!(records_before = %day, "months of records that end before this day are dropped, for the first time in half a minute");
     }
     tokio::time::sleep(GRACE).await;
     loop {

@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::{Error, record_block::RecordBlock, rollup::SourceDayBlock};
 
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+/// What a binary COPY begins with.
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What it ends with.
+pub(crate) const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 
 /// Bytes sent at a time.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -4,12 +4,13 @@ use std::{borrow::Cow, collections::HashMap, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use report::Body;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{Connection as _, PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Authenticity, Delivery, Error, Outcome, Store, delivery::OutcomeRow, report_row::array_literal,
+    Authenticity, Delivery, Error, Outcome, Store, copy, delivery::OutcomeRow,
+    report_row::array_literal,
 };
 
 /// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
@@ -53,13 +54,21 @@ pub struct DeliveryFilter {
     pub before: Option<Uuid>,
 }
 
-/// A delivery whose bytes are kept.
+/// A delivery whose bytes are kept, ready to be tried again.
 #[derive(Clone, Debug)]
 pub struct RawDelivery {
-    /// The delivery, ready to be tried again.
-    pub delivery: Delivery,
-    /// Its bytes as delivered.
-    pub raw: Bytes,
+    /// The id it was first given.
+    pub delivery_id: Uuid,
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
+    pub origin: String,
+    /// File name or the like.
+    pub name: Option<String>,
+    /// When it was handed over.
+    pub received_at: OffsetDateTime,
+    /// Its size as delivered.
+    pub size_bytes: u64,
+    /// Who sent it, where it is a mail that was checked.
+    pub authenticity: Option<Authenticity>,
 }
 
 /// How far a delivery is dealt with.
@@ -152,38 +161,89 @@ fn column<'a, T>(rows: &[Handled<'a>], value: impl Fn(Handled<'a>) -> T) -> Vec<
     rows.iter().copied().map(value).collect()
 }
 
-/// Keeps the bytes of a delivery. One at a time: together they could be many times what a process may use.
+/// Bytes read and sent at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Keeps the bytes of a delivery. They go to the database piece by piece: many at a time, each as large as a delivery may
+/// be, would be more than a process may use.
 async fn keep_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<(), Error> {
-    let raw = match read_whole(&delivery.body, delivery.size_bytes) {
-        Ok(raw) => raw,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+    // What an earlier try kept: COPY knows no conflicts. The delivery's row is ours until the end of the transaction.
+    sqlx::query!(
+        "delete from quarantine where delivery_id = $1",
+        delivery.delivery_id
+    )
+    .execute(&mut *connection)
+    .await?;
+    let mut savepoint = connection.begin().await?;
+    match copy_raw(&mut savepoint, delivery).await {
+        Ok(()) => Ok(savepoint.commit().await?),
+        Err(CopyError::Body(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             // The file was cut under us. Its outcome stands all the same.
             tracing::warn!(delivery.id = %delivery.delivery_id, "the bytes of a delivery are gone and cannot be kept");
-            return Ok(());
+            Ok(savepoint.rollback().await?)
         }
-        Err(error) => return Err(sqlx::Error::Io(error).into()),
-    };
-    sqlx::query!(
-        r#"
-        insert into quarantine (delivery_id, raw)
-        values ($1, $2)
-        on conflict (delivery_id) do nothing
-        "#,
-        delivery.delivery_id,
-        raw.as_ref()
-    )
-    .execute(connection)
-    .await?;
+        Err(CopyError::Body(error)) => Err(sqlx::Error::Io(error).into()),
+        Err(CopyError::Database(error)) => Err(error.into()),
+    }
+}
+
+/// Why bytes could not be copied.
+enum CopyError {
+    Body(io::Error),
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for CopyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+async fn copy_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<(), CopyError> {
+    let mut copy = connection
+        .copy_in_raw("copy quarantine (delivery_id, raw) from stdin (format binary)")
+        .await?;
+    copy.send(begin_row(delivery)).await?;
+    let mut at = 0;
+    while at < delivery.size_bytes {
+        let piece = match read_piece(&delivery.body, at, delivery.size_bytes) {
+            Ok(piece) => piece,
+            Err(error) => {
+                copy.abort("the bytes are gone").await?;
+                return Err(CopyError::Body(error));
+            }
+        };
+        at += piece.len() as u64;
+        copy.send(piece.as_ref()).await?;
+    }
+    copy.send(copy::TRAILER.as_slice()).await?;
+    copy.finish().await?;
     Ok(())
 }
 
-fn read_whole(body: &Body, size_bytes: u64) -> io::Result<Cow<'_, [u8]>> {
+/// A row with two fields, up to the length of the second one.
+fn begin_row(delivery: &Delivery) -> Vec<u8> {
+    let mut bytes = copy::HEADER.to_vec();
+    bytes.extend_from_slice(&2_i16.to_be_bytes());
+    bytes.extend_from_slice(&16_i32.to_be_bytes());
+    bytes.extend_from_slice(delivery.delivery_id.as_bytes());
+    // At most KEEP_RAW_BYTES_MAX.
+    bytes.extend_from_slice(&(delivery.size_bytes as i32).to_be_bytes());
+    bytes
+}
+
+/// The next bytes of a body of so many bytes.
+fn read_piece(body: &Body, at: u64, size_bytes: u64) -> io::Result<Cow<'_, [u8]>> {
+    let length = PIECE_BYTES.min((size_bytes - at) as usize);
     match body {
-        Body::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
+        Body::Memory(bytes) => bytes
+            .get(at as usize..at as usize + length)
+            .map(Cow::Borrowed)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
         Body::File(file) => {
-            let mut bytes = vec![0; size_bytes as usize];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(Cow::Owned(bytes))
+            let mut piece = vec![0; length];
+            file.read_exact_at(&mut piece, at)?;
+            Ok(Cow::Owned(piece))
         }
     }
 }
@@ -243,12 +303,12 @@ impl Store {
         .transpose()
     }
 
-    /// A delivery with its bytes, if they are kept.
+    /// A delivery whose bytes are kept; [`Store::raw_piece`] reads them.
     pub async fn raw(&self, delivery_id: Uuid) -> Result<Option<RawDelivery>, Error> {
         let row = sqlx::query!(
             r#"
             select
-                d.delivery_id, d.received_at, d.origin, d.name, d.sha256, q.raw,
+                d.delivery_id, d.received_at, d.origin, d.name, octet_length(q.raw) as "size_bytes!",
                 d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass
             from deliveries d
             join quarantine q on q.delivery_id = d.delivery_id
@@ -258,36 +318,39 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        let Some(row) = row else {
-            return Ok(None);
-        };
-        let raw = Bytes::from(row.raw);
-        let sha256 =
-            row.sha256
-                .map(<[u8; 32]>::try_from)
-                .transpose()
-                .map_err(|sha256: Vec<u8>| Error::Corrupt {
-                    table: "deliveries",
-                    column: "sha256",
-                    detail: format!("{} bytes", sha256.len()),
-                })?;
-        Ok(Some(RawDelivery {
-            delivery: Delivery {
-                delivery_id: row.delivery_id,
-                origin: row.origin,
-                name: row.name,
-                received_at: row.received_at,
-                size_bytes: raw.len() as u64,
-                sha256,
-                body: Body::Memory(raw.clone()),
-                authenticity: authenticity(
-                    row.mail_from_domain,
-                    row.mail_dkim_domains,
-                    row.mail_dmarc_pass,
-                ),
-            },
-            raw,
+        Ok(row.map(|row| RawDelivery {
+            delivery_id: row.delivery_id,
+            origin: row.origin,
+            name: row.name,
+            received_at: row.received_at,
+            size_bytes: row.size_bytes as u64,
+            authenticity: authenticity(
+                row.mail_from_domain,
+                row.mail_dkim_domains,
+                row.mail_dmarc_pass,
+            ),
         }))
+    }
+
+    /// Some of the kept bytes of a delivery, from there on; none at their end, `None` if they are not kept any more.
+    pub async fn raw_piece(
+        &self,
+        delivery_id: Uuid,
+        offset_bytes: u64,
+    ) -> Result<Option<Bytes>, Error> {
+        let piece = sqlx::query_scalar!(
+            r#"
+            select substring(raw from $2 for $3) as "piece!"
+            from quarantine
+            where delivery_id = $1
+            "#,
+            delivery_id,
+            i32::try_from(offset_bytes).map_or(i32::MAX, |offset| offset.saturating_add(1)),
+            PIECE_BYTES as i32
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(piece.map(Bytes::from))
     }
 
     /// Throws the bytes of a delivery away; its row in the ledger stays. `false` if none were kept.

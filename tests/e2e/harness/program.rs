@@ -151,6 +151,11 @@ impl Running {
         times.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// The most memory it had resident so far.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        peak_of(self.id())
+    }
+
     /// `kill -9`. Returns once it is dead.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -231,20 +236,39 @@ impl Serving {
 
     /// Waits until the database is there and has its schema.
     pub(crate) async fn ready(&self) {
-        eventually("the service is ready", async || {
-            let request = hyper::Request::get("/readyz")
-                .header("host", self.address.to_string())
-                .body(http_body_util::Full::default())
-                .unwrap();
-            let answer = super::http::send(self.address, request).await;
-            answer.is_ok_and(|answer| answer.status == 200)
-        })
+        eventually(
+            "the service is ready",
+            async || matches!(self.get("/readyz").await, Some(answer) if answer.status == 200),
+        )
         .await;
+    }
+
+    /// An answer; `None` while the server cannot be reached.
+    pub(crate) async fn get(&self, path: &str) -> Option<super::Response> {
+        let request = hyper::Request::get(path)
+            .header("host", self.address.to_string())
+            .body(http_body_util::Full::default())
+            .unwrap();
+        super::http::send(self.address, request).await.ok()
     }
 
     /// An upload; `None` while the server cannot be reached.
     pub(crate) async fn upload(&self, body: &bytes::Bytes) -> Option<super::Response> {
         upload_to(self.address, body).await
+    }
+
+    /// The same with a content type.
+    pub(crate) async fn upload_as(
+        &self,
+        content_type: &str,
+        body: &bytes::Bytes,
+    ) -> Option<super::Response> {
+        let request = hyper::Request::post("/api/v1/reports")
+            .header("host", self.address.to_string())
+            .header("content-type", content_type)
+            .body(http_body_util::Full::new(body.clone()))
+            .unwrap();
+        super::http::send(self.address, request).await.ok()
     }
 }
 

@@ -1,11 +1,16 @@
 //! The ledger of deliveries, and what is kept of them.
 
+use std::pin::pin;
+
 use axum::{
-    Json, extract,
+    Json,
+    body::Body,
+    extract,
     http::{HeaderName, StatusCode, header},
     response::Response,
 };
-use ingest::Delivery as Intake;
+use futures_util::{Stream, TryStreamExt as _, stream};
+use ingest::{Delivery as Intake, Spool};
 use serde::{Deserialize, Serialize};
 use store::{DeliveryFilter, DeliveryRow, RawDelivery};
 use time::OffsetDateTime;
@@ -177,17 +182,37 @@ async fn not_kept(state: &State, delivery_id: Uuid) -> Result<Error, Error> {
 pub(super) async fn raw(
     extract::State(state): extract::State<State>,
     Path(delivery_id): Path<Uuid>,
-) -> Result<([(HeaderName, String); 2], bytes::Bytes), Error> {
+) -> Result<([(HeaderName, String); 3], Body), Error> {
     let raw = find_raw(&state, delivery_id).await?;
-    let file_name = safe_file_name(raw.delivery.name.as_deref(), delivery_id);
+    let file_name = safe_file_name(raw.name.as_deref(), delivery_id);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, raw.size_bytes.to_string()),
         (
             header::CONTENT_DISPOSITION,
             format!("attachment; filename=\"{file_name}\""),
         ),
     ];
-    Ok((headers, raw.raw))
+    Ok((headers, Body::from_stream(pieces(state, delivery_id))))
+}
+
+/// The bytes of a delivery, piece by piece: many may be asked for at a time. Bytes that are discarded meanwhile break the
+/// answer off.
+fn pieces(
+    state: State,
+    delivery_id: Uuid,
+) -> impl Stream<Item = Result<bytes::Bytes, store::Error>> {
+    stream::try_unfold(0, move |offset_bytes| {
+        let state = state.clone();
+        async move {
+            let piece = state.store().raw_piece(delivery_id, offset_bytes).await?;
+            let piece = piece.filter(|piece| !piece.is_empty());
+            Ok(piece.map(|piece| {
+                let next = offset_bytes + piece.len() as u64;
+                (piece, next)
+            }))
+        }
+    })
 }
 
 /// A name that means nothing to any shell, browser or file system: what was delivered is not to be trusted.
@@ -244,13 +269,18 @@ pub(super) async fn retry(
     Path(delivery_id): Path<Uuid>,
 ) -> Result<Response, Error> {
     let permits = uploads::retry_permits(&state).await?;
-    let raw = find_raw(&state, delivery_id).await?.delivery;
+    let raw = find_raw(&state, delivery_id).await?;
+    let mut spool = Spool::default();
+    let mut pieces = pin!(pieces(state.clone(), delivery_id));
+    while let Some(piece) = pieces.try_next().await? {
+        spool.write(&piece).await?;
+    }
     let delivery = Intake {
         delivery_id,
         origin: raw.origin,
         name: raw.name,
         received_at: raw.received_at,
-        body: raw.body,
+        body: spool.finish().await?,
         authenticity: raw.authenticity,
     };
     uploads::retry(&state, permits, delivery).await

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use ingest::{Accepted, Delivery};
+use ingest::{Accepted, Delivery, Spool};
 use serde::Serialize;
 use store::{Outcome, OutcomeRow};
 use tokio::sync::OwnedSemaphorePermit;
@@ -179,7 +179,7 @@ async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<D
         .await
         .map_err(|error| Error::BadMultipart(error.body_text()))?;
     let mut deliveries = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(bad)? {
+    while let Some(mut field) = form.next_field().await.map_err(bad)? {
         let Some(name) = field.file_name().map(str::to_owned) else {
             continue;
         };
@@ -187,8 +187,11 @@ async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<D
             let detail = format!("a form has at most {FILES_MAX} files");
             return Err(Error::BadMultipart(detail));
         }
-        let body = report::Body::Memory(field.bytes().await.map_err(bad)?);
-        deliveries.push(delivery(state, Some(name), body));
+        let mut spool = Spool::default();
+        while let Some(piece) = field.chunk().await.map_err(bad)? {
+            spool.write(&piece).await?;
+        }
+        deliveries.push(delivery(state, Some(name), spool.finish().await?));
     }
     if deliveries.is_empty() {
         return Err(Error::BadMultipart("the form has no file".into()));
