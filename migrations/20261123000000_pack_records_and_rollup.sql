@@ -49,6 +49,30 @@ comment on column record_blocks.result_numbers is 'Which of results belongs to t
 comment on column record_blocks.positions is 'Positions of the records; null when none is missing in between.';
 comment on column record_blocks.results is 'Everything else about the records, each combination once: objects with columns of the view records.';
 
+-- What record_blocks.results holds, row by row, with its number. jsonb_to_recordset is only called stable because there are
+-- types whose text depends on settings; these do not, and a cluster sends none but immutable functions to many nodes.
+-- PostgreSQL puts the body in place of the call.
+create function record_results(results jsonb)
+    returns table (
+        dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text, envelope_from text, envelope_to text,
+        reasons jsonb, dkim jsonb, spf jsonb, odd_values jsonb, number bigint
+    )
+    language sql immutable parallel safe
+as $$
+    select
+        r.dkim_aligned, r.spf_aligned, r.disposition, r.header_from, r.envelope_from, r.envelope_to,
+        r.reasons, r.dkim, r.spf, r.odd_values, r.number
+    from rows from (
+        jsonb_to_recordset(results) as (
+            dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text, envelope_from text,
+            envelope_to text, reasons jsonb, dkim jsonb, spf jsonb, odd_values jsonb
+        )
+    ) with ordinality as r (
+            dkim_aligned, spf_aligned, disposition, header_from, envelope_from,
+            envelope_to, reasons, dkim, spf, odd_values, number
+        )
+$$;
+
 create view records as
 select
     b.domain_id,
@@ -70,14 +94,7 @@ select
 from record_blocks b
 cross join lateral unnest(b.source_ips, b.message_counts, b.result_numbers, b.positions)
     with ordinality as e (source_ip, message_count, result_number, position, number)
-join lateral rows from (
-    jsonb_to_recordset(b.results) as (
-        dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text, envelope_from text, envelope_to text,
-        reasons jsonb, dkim jsonb, spf jsonb, odd_values jsonb
-    )
-) with ordinality as r (
-        dkim_aligned, spf_aligned, disposition, header_from, envelope_from, envelope_to, reasons, dkim, spf, odd_values, number
-    )
+join lateral record_results(b.results) r
     on r.number = e.result_number;
 comment on view records is 'One row per <record>: messages of one source with the same results.';
 comment on column records.message_count is '<count>: a number of messages.';
@@ -212,6 +229,17 @@ from source_day_rows;
 comment on view source_day_totals is
     'Messages by domain and UTC day, without their sources. Several rows may have the same domain and day, so always sum.';
 
+-- What source_day_arrivals.keys holds, row by row, with its number; like record_results.
+create function sum_keys(keys jsonb)
+    returns table (dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text, number bigint)
+    language sql immutable parallel safe
+as $$
+    select k.dkim_aligned, k.spf_aligned, k.disposition, k.header_from, k.number
+    from rows from (
+        jsonb_to_recordset(keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text)
+    ) with ordinality as k (dkim_aligned, spf_aligned, disposition, header_from, number)
+$$;
+
 create view source_days as
 select
     b.domain_id,
@@ -227,9 +255,7 @@ select
 from source_day_rows b
 cross join lateral unnest(b.source_ips, b.key_numbers, b.message_counts, b.report_counts, b.source_report_counts)
     as e (source_ip, key_number, message_count, report_count, source_report_count)
-join lateral rows from (
-    jsonb_to_recordset(b.keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text, header_from text)
-) with ordinality as k (dkim_aligned, spf_aligned, disposition, header_from, number)
+join lateral sum_keys(b.keys) k
     on k.number = e.key_number;
 comment on view source_days is
     'The rollup: messages by domain, UTC day, source, header_from and results. Rows are partial sums: several may have the same key, so always sum.';
@@ -313,15 +339,21 @@ comment on view record_days is 'What source_days holds, report by report, comput
 -- it. May be called again and by several processes at once. It is attached rather than created in place, so that it waits
 -- for no transaction that writes other months. It needs the default partition for itself: where others do not let go of
 -- that, it gives up (55P03) rather than have everybody else wait behind it.
+--
+-- On a cluster, attaching makes the parts of the partition on all nodes, which must be empty then and over one connection
+-- to each node, lest the function wait for itself. What the default partition holds of the month is put aside meanwhile.
 create function add_month(parent text, month date) returns void
     language plpgsql
     set lock_timeout = '500ms'
 as $$
 declare
     partition_name text := parent || to_char(month, '_YYYY_MM');
+    default_name text := parent || '_default';
     key text := case parent when 'source_blocks' then 'month' else 'day' end;
     next_month date := (month + interval '1 month')::date;
+    is_late boolean;
 begin
+    perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
     if to_regclass(partition_name) is not null then
         return;
     end if;
@@ -334,12 +366,20 @@ begin
     end if;
     execute format('create table %I (like %I including defaults including constraints including indexes including compression)', partition_name, parent);
     perform set_config('lock_timeout', '500ms', true);
-    execute format('lock table %I in access exclusive mode', parent || '_default');
-    execute format(
-        'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
-        parent || '_default', key, month, key, next_month, partition_name);
+    execute format('lock table %I in access exclusive mode', default_name);
+    execute format('select count(*) > 0 from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month)
+    into is_late;
+    if is_late then
+        execute format('create temporary table late_rows (like %I)', parent);
+        execute format('insert into late_rows select * from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month);
+        execute format('delete from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month);
+    end if;
     execute format(
         'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
+    if is_late then
+        execute format('insert into %I select * from late_rows', parent);
+        drop table late_rows;
+    end if;
 end
 $$;
 
@@ -352,6 +392,7 @@ as $$
 declare
     partition_name text := parent || to_char(month, '_YYYY_MM');
 begin
+    perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
     if to_regclass(partition_name) is null then
         return false;
     end if;

@@ -30,7 +30,7 @@ impl Turn {
         let mut connection = PgConnection::connect_with(&database.connect_options())
             .await
             .unwrap();
-        sqlx::query("select pg_advisory_lock(hashtext('ruad.rollup'))")
+        sqlx::query("select pg_advisory_lock(hashtext('ruad.rollup.' || current_schema))")
             .execute(&mut connection)
             .await
             .unwrap();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use certificates::Identity;
 pub(crate) use cluster::Cluster;
-pub(crate) use database::Database;
+pub(crate) use database::{DISTRIBUTED, Database, requires_citus};
 pub(crate) use dkim_key::DkimKey;
 pub(crate) use dns::{Dns, Fault as DnsFault};
 pub(crate) use dovecot::{Dovecot, Mailbox, Options as DovecotOptions, PASSWORD};

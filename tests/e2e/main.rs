@@ -1,7 +1,7 @@
 //! The program from outside: real `ruad`, real PostgreSQL, HTTP, files and the command line.
 //!
-//! The server to test on is named by `DATABASE_URL` (`make test` starts one); each test has a database of its own. Start
-//! reading at [`harness::Service`], then at `answers.rs`.
+//! The server to test on is named by `DATABASE_URL` (`make test` starts one); each test has a database or a schema of its own.
+//! Start reading at [`harness::Service`], then at `answers.rs`.
 
 #![cfg(test)]
 
@@ -48,6 +48,7 @@ mod retention;
 mod scripted;
 mod show_command;
 mod sources_command;
+mod store_cluster;
 mod store_group;
 mod store_maintain;
 mod store_migrate;

@@ -64,7 +64,7 @@ async fn lost_and_invented_records_are_found() {
     let both = ["records_of_report", "source_days"];
     assert_eq!(
         checks_after(
-            "delete from record_blocks where ctid = (select min(ctid) from record_blocks)"
+            "delete from record_blocks where report_uid = (select min(report_uid::text)::uuid from reports)"
         )
         .await,
         both

@@ -47,7 +47,7 @@ enum Command {
     /// Make the rollup anew from the records.
     Rebuild,
     /// Bring the database's schema up to date.
-    Migrate,
+    Migrate(MigrateArgs),
     /// Print the configuration in force, secrets redacted.
     Config,
     /// Print the OpenAPI document of the API.
@@ -70,6 +70,13 @@ pub(crate) struct ListenArgs {
     /// Where the API listens.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Spread the tables over the nodes of a Citus cluster as well; the database is its coordinator.
+    #[arg(long)]
+    pub(crate) distribute: bool,
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +197,15 @@ fn settle_config(cli: &Cli) -> Result<Config> {
             config.listen
         );
     }
+    if matches!(
+        cli.command,
+        Command::Migrate(MigrateArgs { distribute: true })
+    ) && config.database.url.is_empty()
+    {
+        anyhow::bail!(
+            "database.url: the private database is no cluster; name the coordinator of one"
+        );
+    }
     let mut log_config = config.log.clone();
     if !matches!(cli.command, Command::Serve(_)) && log_config.level == log::Config::default().level
     {
@@ -215,7 +231,7 @@ fn execute(command: Command, config: Config) -> Result<Exit> {
             }
             Command::Verify => command::verify(&config).await,
             Command::Rebuild => command::rebuild(&config).await,
-            Command::Migrate => command::migrate(&config).await,
+            Command::Migrate(args) => command::migrate(&config, &args).await,
             Command::Config => command::config(&config),
             Command::Openapi => command::openapi(),
             Command::Healthcheck(_) => command::healthcheck(&config).await,

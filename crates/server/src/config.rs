@@ -16,7 +16,12 @@ use toml::{Table, Value};
 use crate::{database, log, retention};
 
 /// Variables of the environment that begin like keys and are none.
-const OTHER_VARIABLES: [&str; 3] = ["RUAD_CONFIG", "RUAD_CORPUS", "RUAD_REQUIRE_CITUS"];
+const OTHER_VARIABLES: [&str; 4] = [
+    "RUAD_CONFIG",
+    "RUAD_CORPUS",
+    "RUAD_REQUIRE_CITUS",
+    "RUAD_TEST_SCHEMAS",
+];
 
 /// Keys that have another name now.
 const RENAMED: [(&str, &str, &str); 1] = [("quarantine", "retention_days", "retention.quarantine")];

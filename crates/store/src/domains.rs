@@ -42,41 +42,15 @@ impl Domains {
         if missing.is_empty() {
             return Ok(found);
         }
-        let rows = sqlx::query!(
-            r#"
-            with added as (
-                insert into domains (name)
-                select name
-                from unnest($1::text[]) as name
-                where not exists (select from domains where domains.name = name.name)
-                on conflict do nothing
-                returning domain_id, name
-            )
-            select domain_id as "domain_id!", name as "name!"
-            from added
-            union all
-            select domain_id, name
-            from domains
-            where name = any($1)
-            "#,
-            &missing
-        )
-        .fetch_all(pool)
-        .await?;
-        let mut fresh: HashMap<_, _> = rows
-            .into_iter()
-            .map(|row| (row.name, row.domain_id))
-            .collect();
-        // Added by another process between the two parts of the statement above: now they can be read.
+        let mut fresh = read(pool, &missing).await?;
         missing.retain(|name| !fresh.contains_key(name));
         if !missing.is_empty() {
-            let rows = sqlx::query!(
-                "select domain_id, name from domains where name = any($1)",
-                &missing
-            )
-            .fetch_all(pool)
-            .await?;
-            fresh.extend(rows.into_iter().map(|row| (row.name, row.domain_id)));
+            fresh.extend(add(pool, &missing).await?);
+            // Added by another process in between: now they can be read.
+            missing.retain(|name| !fresh.contains_key(name));
+        }
+        if !missing.is_empty() {
+            fresh.extend(read(pool, &missing).await?);
         }
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() + fresh.len() > NAMES_MAX {
@@ -86,6 +60,40 @@ impl Domains {
         found.extend(fresh);
         Ok(found)
     }
+}
+
+async fn read(pool: &PgPool, names: &[String]) -> Result<HashMap<String, i64>, Error> {
+    let rows = sqlx::query!(
+        "select domain_id, name from domains where name = any($1)",
+        names
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.name, row.domain_id))
+        .collect())
+}
+
+/// Adds what is not there and returns only that. Called for new domains only: on a cluster it is written on every node.
+async fn add(pool: &PgPool, names: &[String]) -> Result<HashMap<String, i64>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        insert into domains (name)
+        select name
+        from unnest($1::text[]) as name
+        order by name
+        on conflict do nothing
+        returning domain_id, name
+        "#,
+        names
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.name, row.domain_id))
+        .collect())
 }
 
 /// The id of the policy domain of a report, among those asked for.

@@ -16,6 +16,12 @@ pub enum Error {
     /// The schema could not be brought up to date.
     #[error("migrating the database: {0}")]
     Migrate(Arc<sqlx::migrate::MigrateError>),
+    /// The database was to be a cluster.
+    #[error(
+        "this database is no cluster: it has no extension citus (a superuser adds it with `create extension citus` where its \
+         nodes are known)"
+    )]
+    NoCluster,
     /// A row says what it cannot say.
     #[error("table {table}, column {column}: {detail}")]
     Corrupt {
@@ -41,7 +47,7 @@ impl Error {
                 | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error,
                 _ => return false,
             },
-            Self::Corrupt { .. } | Self::Closed => return false,
+            Self::NoCluster | Self::Corrupt { .. } | Self::Closed => return false,
         };
         match error {
             sqlx::Error::Io(_)

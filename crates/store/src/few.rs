@@ -34,6 +34,7 @@ pub(crate) async fn insert_few(
             ) as new (
                 domain_id, report_uid, day, first_position, source_ips, message_counts, result_numbers, positions, results
             )
+            returning report_uid
         )
         insert into source_day_arrivals (
             domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,

@@ -10,6 +10,7 @@
 mod compact;
 mod copy;
 mod delivery;
+mod distribute;
 mod domains;
 mod elements;
 mod error;

@@ -33,7 +33,7 @@ pub struct Prune {
 /// Waits until nobody else moves sums of the rollup from table to table, and keeps others from it until the transaction
 /// ends.
 pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('ruad.rollup'))")
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('ruad.rollup.' || current_schema))")
         .execute(connection)
         .await?;
     Ok(())
@@ -42,7 +42,7 @@ pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error
 /// The same without waiting: false if somebody else is at it.
 pub(crate) async fn take_turn_if_free(connection: &mut PgConnection) -> Result<bool, Error> {
     Ok(sqlx::query_scalar!(
-        r#"select pg_try_advisory_xact_lock(hashtext('ruad.rollup')) as "free!""#
+        r#"select pg_try_advisory_xact_lock(hashtext('ruad.rollup.' || current_schema)) as "free!""#
     )
     .fetch_one(connection)
     .await?)
@@ -90,9 +90,7 @@ async fn totals_that_differ(
                 )::text as summed
                 from unnest(r.source_ips, r.key_numbers, r.message_counts, r.source_report_counts)
                     as e (source_ip, key_number, message_count, source_report_count)
-                join lateral rows from (
-                    jsonb_to_recordset(r.keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text)
-                ) with ordinality as k (dkim_aligned, spf_aligned, disposition, number)
+                join lateral sum_keys(r.keys) k
                     on k.number = e.key_number
             ) s
         ) b
@@ -151,9 +149,10 @@ impl Store {
     }
 
     async fn mismatches(&self, forgotten: Forgotten, limit: i64) -> Result<Vec<Mismatch>, Error> {
-        let mut snapshot = self.pool.begin().await?;
-        sqlx::query!("set transaction isolation level repeatable read read only")
-            .execute(&mut *snapshot)
+        // Said in BEGIN: from there a cluster passes it on to its nodes.
+        let mut snapshot = self
+            .pool
+            .begin_with("begin isolation level repeatable read, read only")
             .await?;
         let mut mismatches = sqlx::query_as!(
             Mismatch,
@@ -238,15 +237,20 @@ impl Store {
             sqlx::query_as!(
                 Mismatch,
                 r#"
+                -- Materialized because reports are spread over a cluster and deliveries are not: such tables do not join.
+                with brought as materialized (
+                    select p.domain_id, d.name as domain, p.report_uid, p.delivery_id
+                    from reports p
+                    join domains d on d.domain_id = p.domain_id
+                )
                 select
                     'delivery_of_report' as "check!",
-                    d.name as "domain!",
-                    p.report_uid::text as "place!",
-                    format('delivery %s is not in the ledger', p.delivery_id) as "detail!"
-                from reports p
-                join domains d on d.domain_id = p.domain_id
-                where not exists (select from deliveries v where v.delivery_id = p.delivery_id)
-                order by p.domain_id, p.report_uid
+                    domain as "domain!",
+                    report_uid::text as "place!",
+                    format('delivery %s is not in the ledger', delivery_id) as "detail!"
+                from brought b
+                where not exists (select from deliveries v where v.delivery_id = b.delivery_id)
+                order by domain_id, b.report_uid
                 limit $1
                 "#,
                 limit
@@ -263,9 +267,9 @@ impl Store {
         // Held first and by another transaction, so that this one begins after whatever merges or forgets the rollup now.
         let mut turn = self.pool.begin().await?;
         take_turn(&mut turn).await?;
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query!("set transaction isolation level repeatable read")
-            .execute(&mut *transaction)
+        let mut transaction = self
+            .pool
+            .begin_with("begin isolation level repeatable read")
             .await?;
         let from = Forgotten::read(&mut transaction).await?.rebuild_from;
         empty_rollup(&mut transaction, from).await?;

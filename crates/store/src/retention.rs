@@ -109,20 +109,20 @@ impl Store {
         if forgotten.records_before.is_none_or(|before| before <= day) {
             return Ok(false);
         }
-        let is_stored = sqlx::query_scalar!(
+        let stored = sqlx::query_scalar!(
             r#"
-            select exists (
-                select from record_blocks
-                where report_uid = $1
-                    and day = $2
-            ) as "is_stored!"
+            select first_position
+            from record_blocks
+            where report_uid = $1
+                and day = $2
+            limit 1
             "#,
             report_uid,
             day
         )
-        .fetch_one(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await?;
-        Ok(!is_stored)
+        Ok(stored.is_none())
     }
 
     /// Drops the partitions of the months before this day, the earliest first, and deletes what is in the default one.

@@ -1,4 +1,7 @@
-//! A fresh database for each test, copied from a template with the schema.
+//! A fresh database for each test, copied from a template with the schema; or a schema of one database.
+//!
+//! `RUAD_TEST_SCHEMAS=1` asks for schemas, for servers on which no databases can be made. `RUAD_REQUIRE_CITUS=1` asks for
+//! them on the coordinator of a cluster, where a new database would lack the extension and the nodes.
 
 use std::{
     str::FromStr as _,
@@ -9,31 +12,34 @@ use sqlx::{AssertSqlSafe, Connection as _, Decode, PgConnection, Postgres, Type,
 use store::{ConnectOptions, Options, Store};
 use tokio::sync::OnceCell;
 
+use super::query;
+
 /// A database of a test's own. Dropping it drops the database.
 pub(crate) struct Database {
     pub(crate) url: String,
-    /// The name, if it is to be dropped.
-    owned: Option<String>,
+    /// What makes it go away, if it is to be dropped.
+    drop: Option<String>,
 }
 
 impl Database {
     pub(crate) async fn fresh() -> Self {
+        if in_schemas() {
+            return Self::in_schema().await;
+        }
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
         Self::copy_of(TEMPLATE.get_or_init(make_template).await).await
     }
 
     /// One without the schema.
     pub(crate) async fn empty() -> Self {
+        if in_schemas() {
+            return Self::in_empty_schema().await;
+        }
         Self::copy_of("template0").await
     }
 
     async fn copy_of(template: &str) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "ruad_test_{}_{}",
-            std::process::id(),
-            NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = fresh_name();
         execute(
             &server_url(),
             &format!("create database {name} template {template}"),
@@ -41,13 +47,43 @@ impl Database {
         .await;
         Self {
             url: url_of(&name),
-            owned: Some(name),
+            drop: Some(format!("drop database {name} with (force)")),
+        }
+    }
+
+    /// In a schema of the database that the tests were given, spread over the cluster if there must be one.
+    pub(crate) async fn in_schema() -> Self {
+        let database = Self::in_empty_schema().await;
+        let store = database.store();
+        store.migrate().await.unwrap();
+        if requires_citus() {
+            assert_eq!(store.distribute().await.unwrap(), DISTRIBUTED);
+            assert_eq!(
+                database.distributed_tables().await,
+                DISTRIBUTED.len() as i64
+            );
+        }
+        store.close().await;
+        database
+    }
+
+    /// Without any tables yet.
+    pub(crate) async fn in_empty_schema() -> Self {
+        let name = fresh_name();
+        execute(&server_url(), &format!("create schema {name}")).await;
+        let url = server_url();
+        let joint = if url.contains('?') { '&' } else { '?' };
+        // Parts of tables on a cluster: with the usual 32 of them a test takes seconds longer.
+        let options = format!("-c search_path={name} -c citus.shard_count=4");
+        Self {
+            url: format!("{url}{joint}options={}", query(&options)),
+            drop: Some(format!("drop schema {name} cascade")),
         }
     }
 
     /// One that somebody else cares for.
     pub(crate) fn at(url: String) -> Self {
-        Self { url, owned: None }
+        Self { url, drop: None }
     }
 
     pub(crate) fn connect_options(&self) -> ConnectOptions {
@@ -85,6 +121,14 @@ impl Database {
         Ok(value)
     }
 
+    /// How many tables are spread over a cluster, partitions not counted.
+    pub(crate) async fn distributed_tables(&self) -> i64 {
+        let count = "select count(*) from pg_dist_partition \
+            join pg_class on pg_class.oid = logicalrelid \
+            where relnamespace = current_schema::regnamespace and not relispartition";
+        self.value(count).await
+    }
+
     pub(crate) async fn report_count(&self) -> i64 {
         self.value("select count(*) from reports").await
     }
@@ -100,7 +144,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let Some(name) = self.owned.take() else {
+        let Some(drop) = self.drop.take() else {
             return;
         };
         // A runtime of its own: this one may be ending.
@@ -109,13 +153,39 @@ impl Drop for Database {
                 .enable_all()
                 .build()
                 .unwrap()
-                .block_on(execute(
-                    &server_url(),
-                    &format!("drop database {name} with (force)"),
-                ))
+                .block_on(execute(&server_url(), &drop))
         });
         _ = dropping.join();
     }
+}
+
+/// Tables that are spread over a cluster.
+pub(crate) const DISTRIBUTED: [&str; 6] = [
+    "domains",
+    "reports",
+    "record_blocks",
+    "source_day_arrivals",
+    "source_day_blocks",
+    "source_blocks",
+];
+
+/// Whether the tests must run on a cluster.
+pub(crate) fn requires_citus() -> bool {
+    is_set("RUAD_REQUIRE_CITUS")
+}
+
+fn in_schemas() -> bool {
+    requires_citus() || is_set("RUAD_TEST_SCHEMAS")
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| !value.is_empty() && value != "0")
+}
+
+fn fresh_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("ruad_test_{}_{number}", std::process::id())
 }
 
 fn server_url() -> String {

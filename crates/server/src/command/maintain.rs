@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use anyhow::Result;
+use store::Store;
 
-use crate::{Config, database::Database, exit::Exit, output};
+use crate::{Config, cli::MigrateArgs, database::Database, exit::Exit, output};
 
 /// Mismatches printed of each kind.
 const SHOWN_MAX: i64 = 100;
@@ -47,10 +48,30 @@ pub(crate) async fn rebuild(config: &Config) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Brings the schema up to date.
-pub(crate) async fn migrate(config: &Config) -> Result<Exit> {
-    let database = Database::open_migrated(config).await?;
+/// Brings the schema up to date and, where that is asked for, spreads it over a cluster.
+pub(crate) async fn migrate(config: &Config, args: &MigrateArgs) -> Result<Exit> {
+    let database = Database::open(config).await?;
+    let migrated = match args.distribute {
+        true => distribute(&database.store).await,
+        false => database.store.migrate().await.map(|()| Vec::new()),
+    };
     database.close().await;
+    let distributed = migrated?;
     output::print("the schema is up to date\n")?;
+    if args.distribute {
+        output::print(&match distributed.as_slice() {
+            [] => "every table was spread over the cluster before\n".into(),
+            tables => format!("spread over the cluster: {}\n", tables.join(", ")),
+        })?;
+    }
     Ok(Exit::Done)
+}
+
+/// Changes nothing unless there is a cluster.
+async fn distribute(store: &Store) -> Result<Vec<&'static str>, store::Error> {
+    if !store.is_cluster().await? {
+        return Err(store::Error::NoCluster);
+    }
+    store.migrate().await?;
+    store.distribute().await
 }

@@ -49,9 +49,7 @@ pub(crate) async fn source_block_mismatches(
                 from source_day_blocks b
                 cross join lateral unnest(b.source_ips, b.key_numbers, b.message_counts, b.source_report_counts)
                     as e (source_ip, key_number, message_count, source_report_count)
-                join lateral rows from (
-                    jsonb_to_recordset(b.keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text)
-                ) with ordinality as k (dkim_aligned, spf_aligned, disposition, number)
+                join lateral sum_keys(b.keys) k
                     on k.number = e.key_number
             ) both_copies
             group by month, domain_id, day, source_ip, results
