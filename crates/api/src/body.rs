@@ -1,9 +1,10 @@
 //! Reads an upload within its limits: bytes, seconds, memory.
 
-use std::{io, time::Duration};
+use std::{io, os::unix::fs::FileExt as _, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use ingest::Spool;
@@ -57,26 +58,33 @@ pub(crate) fn size_bytes(body: &report::Body) -> io::Result<u64> {
     })
 }
 
-/// The bytes of a body as one piece of memory.
-pub(crate) async fn in_memory(body: report::Body) -> Result<Bytes, Error> {
+/// A file is read in so large pieces that looking through all of it again with each is cheap.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// The bytes of a body, to be read once more.
+pub(crate) fn replay(body: report::Body) -> Body {
     let file = match body {
-        report::Body::Memory(bytes) => return Ok(bytes),
+        report::Body::Memory(bytes) => return Body::from(bytes),
         report::Body::File(file) => file,
     };
-    let bytes = tokio::task::spawn_blocking(move || {
-        use std::os::unix::fs::FileExt as _;
-        let mut bytes = vec![0; file.metadata()?.len() as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        io::Result::Ok(bytes)
-    })
-    .await??;
-    Ok(bytes.into())
+    Body::from_stream(stream::try_unfold(0, move |offset_bytes| {
+        let file = Arc::clone(&file);
+        async move {
+            let piece = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; PIECE_BYTES];
+                let length = file.read_at(&mut piece, offset_bytes)?;
+                piece.truncate(length);
+                io::Result::Ok(Bytes::from(piece))
+            })
+            .await??;
+            let next = offset_bytes + piece.len() as u64;
+            io::Result::Ok((!piece.is_empty()).then_some((piece, next)))
+        }
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
-
     use super::*;
 
     fn body(chunks: usize) -> Body {
@@ -88,14 +96,14 @@ mod tests {
     #[tokio::test]
     async fn large_bodies_are_spooled() {
         let config = Config::default();
-        for chunks in [0, 1, 256, 257, 1000] {
+        for chunks in [0, 1, 256, 257, 1024, 2500] {
             let read = read(&mut body(chunks), &config).await.unwrap();
             assert_eq!(
                 matches!(read, report::Body::File(_)),
                 chunks > 256,
                 "{chunks}"
             );
-            let bytes = in_memory(read).await.unwrap();
+            let bytes = replay(read).collect().await.unwrap().to_bytes();
             assert_eq!(bytes.len(), chunks * 1024);
             assert!(bytes.iter().all(|&byte| byte == 7));
         }

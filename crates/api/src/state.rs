@@ -10,9 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Config, metrics::Metrics};
 
-/// Uploads too large for the memory of each are taken in so few at a time: to be split, or to be kept when they are
-/// rejected, they must be in memory as a whole.
-const LARGE_MAX: usize = 2;
+/// Uploads too large for the memory of each are taken in so few at a time; a form alone.
+pub(crate) const LARGE_MAX: usize = 2;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -21,7 +21,3 @@ pub use cli::main;
 pub use config::Config;
 pub use ingest::{Secret, mailbox};
 pub use serve::run;
-
-/// Reports are many small texts: the allocator of the C library takes a tenth of an import's time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::outcome::Document;
-use crate::{Error, State, body, error::Problem};
+use crate::{Error, State, body, error::Problem, state::LARGE_MAX};
 
 /// Files of one request at most.
 const FILES_MAX: usize = 1000;
@@ -129,7 +129,7 @@ pub(super) type Permits = Vec<OwnedSemaphorePermit>;
 
 /// The permits to load a kept delivery, which may be large, and take it in again.
 pub(super) async fn retry_permits(state: &State) -> Result<Permits, Error> {
-    Ok(vec![permit(state)?, large_permit(state).await])
+    Ok(vec![permit(state)?, large_permit(state, 1).await])
 }
 
 fn permit(state: &State) -> Result<OwnedSemaphorePermit, Error> {
@@ -137,8 +137,9 @@ fn permit(state: &State) -> Result<OwnedSemaphorePermit, Error> {
     permit.map_err(|_| Error::Busy)
 }
 
-async fn large_permit(state: &State) -> OwnedSemaphorePermit {
-    let permit = state.large_uploads.clone().acquire_owned().await;
+async fn large_permit(state: &State, weight: usize) -> OwnedSemaphorePermit {
+    let large_uploads = state.large_uploads.clone();
+    let permit = large_uploads.acquire_many_owned(weight as u32).await;
     permit.expect("the semaphore is never closed")
 }
 
@@ -150,10 +151,13 @@ async fn receive(
 ) -> Result<(Permits, Vec<Delivery>), Error> {
     let mut permits = vec![permit(state)?];
     let body = body::read(body, &state.config).await?;
+    let is_form = is_multipart(&parts.headers);
     if matches!(body, report::Body::File(_)) {
-        permits.push(large_permit(state).await);
+        // A form may be all header, which is in memory while its end is looked for.
+        let weight = if is_form { LARGE_MAX } else { 1 };
+        permits.push(large_permit(state, weight).await);
     }
-    let deliveries = if is_multipart(&parts.headers) {
+    let deliveries = if is_form {
         split(state, parts, body).await?
     } else {
         vec![delivery(state, None, body)]
@@ -169,10 +173,10 @@ fn is_multipart(headers: &HeaderMap) -> bool {
         .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("multipart/form-data"))
 }
 
-/// The files of a form. It is in memory when it is split, so that a form which is all header is scanned but once.
+/// The files of a form.
 async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<Delivery>, Error> {
     let bad = |error: MultipartError| Error::BadMultipart(error.body_text());
-    let mut request = Request::new(Body::from(body::in_memory(body).await?));
+    let mut request = Request::new(body::replay(body));
     *request.headers_mut() = parts.headers.clone();
     *request.extensions_mut() = parts.extensions.clone();
     let mut form = Multipart::from_request(request, &())
