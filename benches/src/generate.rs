@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::input::{Container, Input};
+use crate::input::{Container, Input, Wanted};
 
 const DOMAIN_COUNT: u64 = 200;
 const DAY_COUNT: u64 = 30;
@@ -26,6 +26,8 @@ const FIRST_DAY: u64 = 1_780_272_000;
 const MEDIAN_RECORDS: f64 = 5.0;
 const SPREAD: f64 = 1.8;
 const RECORDS_MAX: f64 = 5_000.0;
+/// Reports of one seed at most.
+const REPORTS_MAX: u64 = 1_000_000;
 
 struct Reporter {
     org_name: &'static str,
@@ -67,13 +69,14 @@ const REPORTERS: [Reporter; 4] = [
     },
 ];
 
-/// Writes a folder of reports, one file each.
-pub(crate) fn reports(
-    seed: u64,
-    report_count: u64,
-    container: Container,
-    path: PathBuf,
-) -> Result<Input> {
+/// Writes a folder of reports, one file each. Those of different seeds are different reports.
+pub(crate) fn reports(wanted: &Wanted, path: PathBuf) -> Result<Input> {
+    let Wanted {
+        seed,
+        report_count,
+        record_count,
+        container,
+    } = *wanted;
     let mut input = Input {
         path,
         report_count,
@@ -82,9 +85,11 @@ pub(crate) fn reports(
     };
     let mut chance = Chance(seed);
     for number in 0..report_count {
-        let size = (MEDIAN_RECORDS.ln() + SPREAD * chance.normal()).exp();
-        let record_count = size.clamp(1.0, RECORDS_MAX) as u64;
-        let mut report = Report::draw(&mut chance, number);
+        let record_count = record_count.unwrap_or_else(|| {
+            let size = (MEDIAN_RECORDS.ln() + SPREAD * chance.normal()).exp();
+            size.clamp(1.0, RECORDS_MAX) as u64
+        });
+        let mut report = Report::draw(&mut chance, seed * REPORTS_MAX + number);
         let mut xml = Vec::new();
         report.write(&mut chance, record_count, &mut xml)?;
         let (name, content) = match container {
