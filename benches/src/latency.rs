@@ -22,25 +22,34 @@ pub(crate) struct Taken {
     pub(crate) client_seconds: f64,
 }
 
-/// Has so many clients make requests 0 to `count`, each taking the next one when it has its answer.
+/// What ends a measurement.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    /// So many requests.
+    pub(crate) count: usize,
+    /// Or so much time: what takes that long is known well enough with fewer.
+    pub(crate) after: Duration,
+}
+
+/// Has so many clients make requests 0, 1, 2 and so on, each taking the next one when it has its answer.
 pub(crate) fn measure(
     address: SocketAddr,
     clients: usize,
-    count: usize,
+    end: End,
     request: impl Fn(&mut Client, usize) -> Result<()> + Sync,
 ) -> Result<Taken> {
     let next = AtomicUsize::new(0);
     let connections = (0..clients).map(|_| Client::connect(address));
     let connections: Vec<Client> = connections.collect::<Result<_>>()?;
-    let (started, processor) = (Instant::now(), process_time());
+    let (begun, processor) = (Instant::now(), process_time());
     let millis = thread::scope(|scope| {
         let work = |mut client: Client| {
             let (next, request) = (&next, &request);
             scope.spawn(move || -> Result<Vec<f64>> {
-                let mut millis = Vec::with_capacity(count / clients * 2);
+                let mut millis = Vec::with_capacity(end.count / clients * 2);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
+                    if number >= end.count || begun.elapsed() > end.after {
                         return Ok(millis);
                     }
                     let started = Instant::now();
@@ -50,7 +59,7 @@ pub(crate) fn measure(
             })
         };
         let threads: Vec<_> = connections.into_iter().map(work).collect();
-        let mut all = Vec::with_capacity(count);
+        let mut all = Vec::with_capacity(end.count);
         for thread in threads {
             all.extend(thread.join().map_err(|_| anyhow!("a client panicked"))??);
         }
@@ -58,7 +67,7 @@ pub(crate) fn measure(
     })?;
     Ok(Taken {
         millis,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: begun.elapsed().as_secs_f64(),
         client_seconds: (process_time() - processor).as_secs_f64(),
     })
 }

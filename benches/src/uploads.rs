@@ -1,5 +1,7 @@
 //! Reports over HTTP, one in each upload, each answered after its commit.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 
@@ -7,7 +9,7 @@ use crate::{
     Setting,
     import::DATABASE,
     input::{Container, Input, SEED, Wanted},
-    latency::{self, Taken, percentile},
+    latency::{self, End, Taken, percentile},
     parser,
     postgres::Server,
     results::{Section, median, thousands},
@@ -105,7 +107,11 @@ fn runs(
 }
 
 fn upload(service: &Service, bodies: &[Bytes]) -> Result<Taken> {
-    latency::measure(service.address, CLIENTS, bodies.len(), |client, number| {
+    let end = End {
+        count: bodies.len(),
+        after: Duration::MAX,
+    };
+    latency::measure(service.address, CLIENTS, end, |client, number| {
         let answer = client.post("/api/v1/reports", &bodies[number])?;
         ensure!(
             answer.status == 201,
