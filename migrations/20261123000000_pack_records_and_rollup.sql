@@ -9,7 +9,7 @@ drop view source_day_counts;
 drop function add_records_month(date);
 alter table records rename to old_records;
 alter index records_by_report rename to old_records_by_report;
-alter table source_days rename to old_source_days;
+drop table source_days;
 alter table reports rename to old_reports;
 alter table old_reports rename constraint reports_pkey to old_reports_pkey;
 alter index reports_by_domain_day rename to old_reports_by_domain_day;
@@ -23,6 +23,8 @@ alter table reports add constraint reports_pkey primary key (report_uid, domain_
 create index reports_by_domain_day on reports (domain_id, day, report_uid);
 create index reports_by_day on reports (day, report_uid);
 create index reports_not_authentic on reports (day, report_uid) where not mail_dmarc_pass;
+-- The few that count for other days than their own: asked for before their records are dropped.
+create index reports_long on reports (day) where day_count > 1;
 create table reports_default partition of reports default;
 comment on table reports is
     'One row per aggregate report (one <feedback> document), stored exactly once. Partitioned by month of day; implausible days are in reports_default.';
@@ -39,7 +41,6 @@ create table record_blocks (
     results jsonb not null
 ) partition by range (day);
 create index record_blocks_by_report on record_blocks (report_uid, first_position);
-create table record_blocks_default partition of record_blocks default;
 comment on table record_blocks is
     'Up to 1,000 consecutive records of one report: the n-th element of each array belongs to the n-th of them. Read the view records. Partitioned by month of day; implausible days are in record_blocks_default.';
 comment on column record_blocks.day is 'reports.day of its report.';
@@ -126,15 +127,20 @@ comment on column source_day_arrivals.source_report_counts is
     'Reports that are counted for their source in each sum: each report once per source, on the first of its days; null when each is 1.';
 comment on column source_day_arrivals.keys is 'header_from, disposition, dkim_aligned and spf_aligned, each combination once.';
 
-create table source_day_blocks (like source_day_arrivals including comments) partition by range (day);
+create table source_day_blocks (
+    like source_day_arrivals including comments,
+    run_sum_count integer not null
+) partition by range (day);
 create index source_day_blocks_by_domain_day on source_day_blocks (domain_id, day);
-create table source_day_blocks_default partition of source_day_blocks default;
 comment on table source_day_blocks is
     'The rollup by domain and day: rows as in source_day_arrivals, merged. Partitioned by month of day; implausible days are in source_day_blocks_default.';
+comment on column source_day_blocks.run_sum_count is
+    'Sums in the rows that were written together for this domain and day. Such rows do not overlap; they are merged with others, and so replaced, together.';
 
 create table source_blocks (
     month date not null,
     bucket smallint not null,
+    run_sum_count integer not null,
     first_source inet not null,
     last_source inet not null,
     sum_count integer not null,
@@ -143,21 +149,58 @@ create table source_blocks (
     days date[] not null,
     results smallint[] not null,
     message_counts bigint[] not null,
-    source_report_counts integer[] not null
+    source_report_counts integer[]
 ) partition by range (month);
 create index source_blocks_by_bucket on source_blocks (bucket, month);
-create table source_blocks_default partition of source_blocks default;
 comment on table source_blocks is
     'The same sums as in source_day_blocks once more, by source: for questions about one address over all domains. Partitioned by month; implausible days are in source_blocks_default.';
 comment on column source_blocks.month is 'First day of the month that days are in.';
 comment on column source_blocks.bucket is 'Which of 256 parts the sources belong to, by a hash of the address.';
+comment on column source_blocks.source_report_counts is 'As in source_day_arrivals; null when each is 1.';
 comment on column source_blocks.results is
     'disposition * 9 + dkim_aligned * 3 + spf_aligned, where disposition is 0 unknown, 1 none, 2 pass, 3 quarantine, 4 reject, and alignment is 0 unknown, 1 false, 2 true.';
 
+-- Long arrays are compressed. lz4 costs a quarter of the time of PostgreSQL's own method, where the server has it.
+do $$
+declare
+    place record;
+begin
+    for place in
+        select attrelid::regclass as name, attname
+        from pg_attribute
+        where attrelid in (
+                'record_blocks'::regclass, 'source_day_arrivals'::regclass,
+                'source_day_blocks'::regclass, 'source_blocks'::regclass
+            )
+            and attnum > 0
+            and attstorage = 'x'
+    loop
+        execute format('alter table %s alter column %I set compression lz4', place.name, place.attname);
+    end loop;
+exception
+    when feature_not_supported then
+        raise notice 'this server has no lz4';
+end
+$$;
+
+create table record_blocks_default partition of record_blocks default;
+create table source_day_blocks_default partition of source_day_blocks default;
+create table source_blocks_default partition of source_blocks default;
+
 create view source_day_rows as
-select * from source_day_arrivals
+select
+    domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,
+    dkim_aligned_count, spf_aligned_count,
+    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown,
+    source_ips, key_numbers, message_counts, report_counts, source_report_counts, keys
+from source_day_arrivals
 union all
-select * from source_day_blocks;
+select
+    domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,
+    dkim_aligned_count, spf_aligned_count,
+    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown,
+    source_ips, key_numbers, message_counts, report_counts, source_report_counts, keys
+from source_day_blocks;
 comment on view source_day_rows is 'The rollup as it is kept: source_day_arrivals and source_day_blocks together.';
 
 -- What answers about a domain without its sources are made of.
@@ -202,7 +245,12 @@ with keyed as not materialized (
         r.domain_id, r.report_uid, r.day, p.day_count, p.begin_at, p.end_at,
         r.source_ip, r.header_from, r.disposition, r.dkim_aligned, r.spf_aligned,
         sum(r.message_count) as message_count,
-        row_number() over (partition by r.domain_id, r.report_uid, r.day, p.day_count, r.source_ip order by min(r.position)) as source_row
+        row_number() over (
+            partition by r.domain_id, r.report_uid, r.day, p.day_count, r.source_ip
+            order by
+                r.dkim_aligned nulls first, r.spf_aligned nulls first,
+                r.disposition collate "C" nulls first, r.header_from collate "C" nulls first
+        ) as source_row
     from records r
     join reports p on p.domain_id = r.domain_id and p.report_uid = r.report_uid and p.day = r.day
     group by
@@ -261,31 +309,98 @@ from (
 where share + (place <= message_count - shares)::integer > 0 or day_number = 0;
 comment on view record_days is 'What source_days holds, report by report, computed from records.';
 
--- Adds the partitions for the month that begins on this day. May be called again and by several processes at once. They
--- are attached rather than created in place, so that they wait for no transaction that writes other months.
-create function add_month(month date) returns void
+-- Adds the partition of one of the tables for the month that begins on this day, with what the default partition holds of
+-- it. May be called again and by several processes at once. It is attached rather than created in place, so that it waits
+-- for no transaction that writes other months. It needs the default partition for itself: where others do not let go of
+-- that, it gives up (55P03) rather than have everybody else wait behind it.
+create function add_month(parent text, month date) returns void
+    language plpgsql
+    set lock_timeout = '500ms'
+as $$
+declare
+    partition_name text := parent || to_char(month, '_YYYY_MM');
+    key text := case parent when 'source_blocks' then 'month' else 'day' end;
+    next_month date := (month + interval '1 month')::date;
+begin
+    if to_regclass(partition_name) is not null then
+        return;
+    end if;
+    -- Attaching locks it like this anyway, and neither readers nor writers wait behind it. Whoever waited for it sees what
+    -- the one before made.
+    perform set_config('lock_timeout', '5s', true);
+    execute format('lock table only %I in share update exclusive mode', parent);
+    if to_regclass(partition_name) is not null then
+        return;
+    end if;
+    execute format('create table %I (like %I including defaults including constraints including indexes including compression)', partition_name, parent);
+    perform set_config('lock_timeout', '500ms', true);
+    execute format('lock table %I in access exclusive mode', parent || '_default');
+    execute format(
+        'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
+        parent || '_default', key, month, key, next_month, partition_name);
+    execute format(
+        'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
+end
+$$;
+
+-- Drops the partition of one of the tables for the month that begins on this day; false if there is none. It gives up like
+-- add_month: nobody waits for it longer than the time that it waits itself.
+create function drop_month(parent text, month date) returns boolean
+    language plpgsql
+    set lock_timeout = '500ms'
+as $$
+declare
+    partition_name text := parent || to_char(month, '_YYYY_MM');
+begin
+    if to_regclass(partition_name) is null then
+        return false;
+    end if;
+    -- In the order in which readers and writers lock them.
+    execute format('lock table only %I in access exclusive mode', parent);
+    if to_regclass(partition_name) is null then
+        return false;
+    end if;
+    execute format('drop table %I', partition_name);
+    return true;
+end
+$$;
+
+-- Deletes the earliest days before this one from a table, so many that they have up to rows_max rows, or one day: what
+-- belongs to a report is deleted at once. For tables that hold few rows of such days, as default partitions do.
+create function delete_days(table_name text, before date, rows_max bigint, out first_day date, out last_day date, out deleted_count bigint)
     language plpgsql
 as $$
 declare
-    parent text;
-    key text;
-    partition_name text;
-    next_month date := (month + interval '1 month')::date;
+    key text := case table_name when 'source_blocks_default' then 'month' else 'day' end;
 begin
-    perform pg_advisory_xact_lock(hashtext('ruad.months'));
-    foreach parent in array array['reports', 'record_blocks', 'source_day_blocks', 'source_blocks'] loop
-        partition_name := parent || to_char(month, '_YYYY_MM');
-        continue when to_regclass(partition_name) is not null;
-        key := case parent when 'source_blocks' then 'month' else 'day' end;
-        execute format('create table %I (like %I including defaults including constraints including indexes including comments)', partition_name, parent);
-        execute format(
-            'with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
-            parent || '_default', key, month, key, next_month, partition_name);
-        execute format(
-            'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
-    end loop;
+    execute format(
+        $sql$
+        select min(key), max(key)
+        from (
+            select %I as key, sum(count(*)) over (order by %I) as total, row_number() over (order by %I) as place
+            from %I
+            where %I < %L
+            group by %I
+        ) as days
+        where total <= %s or place = 1
+        $sql$,
+        key, key, key, table_name, key, before, key, rows_max)
+    into first_day, last_day;
+    execute format('delete from %I where %I between %L and %L', table_name, key, first_day, last_day);
+    get diagnostics deleted_count = row_count;
 end
 $$;
+
+create table forgotten (
+    kind text not null,
+    before date not null,
+    constraint forgotten_pkey primary key (kind),
+    constraint forgotten_kind_check check (kind in ('records', 'days', 'rebuild'))
+);
+comment on table forgotten is 'What was dropped because of its age: one row for each kind of it.';
+comment on column forgotten.kind is
+    'records: the records of reports. days: reports and the rollup. rebuild: nothing is dropped, but the rollup holds messages whose records are, and cannot be made from records any more.';
+comment on column forgotten.before is 'It is so for the days before this one, except for what arrived since.';
 
 -- What is there already.
 
@@ -299,7 +414,7 @@ begin
         where inhparent = 'old_records'::regclass
             and inhrelid::regclass::text ~ '_\d{4}_\d{2}$'
     loop
-        perform add_month(month);
+        perform add_month(parent, month) from unnest(array['reports', 'record_blocks', 'source_day_blocks', 'source_blocks']) as parent;
     end loop;
 end
 $$;
@@ -376,12 +491,19 @@ from (
             )) as key
         from (
             select *, row_number() over (partition by domain_id, day order by source_ip) as place
-            from old_source_days
+            from (
+                select
+                    domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                    to_count(sum(message_count)) as message_count,
+                    sum(report_count)::integer as report_count,
+                    sum(source_report_count)::integer as source_report_count
+                from record_days
+                group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
+            ) as sums
         ) as placed
     ) as keyed
 ) as ranked
 group by domain_id, day, block;
-drop table old_source_days;
 
 -- The ledger: what is common is found on any page of it.
 drop index deliveries_by_outcome;

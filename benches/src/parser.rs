@@ -1,16 +1,17 @@
-//! Gzip'd XML to typed records on one core, against mail-auth.
+//! Gzip'd XML and mails to typed records on one core, against mail-auth.
 
 use std::{fs, hint::black_box, io::Read as _, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use mail_auth::report::Report;
 use report::{Body, Content, Limits, Parser, Record, unpack};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     Setting,
-    input::{Container, Input},
+    input::Container,
     results::{Section, median, ratio, thousands},
 };
 
@@ -28,18 +29,36 @@ pub(crate) struct Found {
 
 pub(crate) fn measure(setting: &Setting) -> Result<Section> {
     let small = setting.inputs.reports(2_000, Container::Gz)?;
+    let mails = setting.inputs.reports(2_000, Container::Eml)?;
     let large = setting.inputs.huge(200_000)?;
     let rounds = setting.runs.max(ROUNDS_MIN);
+    let small_bytes = xml_bytes(&read(&small.path)?)?;
+    let large_bytes = xml_bytes(&read(&large.path)?)?;
     let mut rows = Vec::new();
-    for (what, input) in [("2,000 small files", &small), ("one file", &large)] {
-        rows.extend(compare(what, input, rounds)?);
+    for (what, input, container, xml_bytes) in [
+        ("2,000 small files", &small, Container::Gz, small_bytes),
+        // The same reports once more.
+        ("2,000 small mails", &mails, Container::Eml, small_bytes),
+        ("one file", &large, Container::Gz, large_bytes),
+    ] {
+        let reports = Reports {
+            files: read(&input.path)?,
+            container,
+            expected: Found {
+                record_count: input.record_count,
+                message_count: input.message_count,
+            },
+            xml_bytes,
+        };
+        rows.extend(compare(what, &reports, rounds)?);
     }
     Ok(Section {
-        title: "Parser: gzip'd XML to typed records".into(),
+        title: "Parser: gzip'd XML and mails to typed records".into(),
         text: format!(
             "One thread, files already in memory, {rounds} rounds in turns, processor time of the thread. mail-auth 0.13.3 \
-             gets the XML inflated by the same flate2 into a buffer that is used again, then `Report::parse_xml`; ruad \
-             goes the way of every delivery, `report::unpack` and `report::Parser`, with its limits, warnings and SHA-256."
+             gets the XML inflated by the same flate2 into a buffer that is used again, then `Report::parse_xml`, and \
+             mails by `Report::parse_rfc5322`; ruad goes the way of every delivery, `report::unpack` and \
+             `report::Parser`, with its limits, warnings and SHA-256."
         ),
         head: ["input", "program", "records/s", "XML MB/s", "ratio"]
             .map(Into::into)
@@ -48,13 +67,16 @@ pub(crate) fn measure(setting: &Setting) -> Result<Section> {
     })
 }
 
-fn compare(what: &str, input: &Input, rounds: usize) -> Result<[Vec<String>; 2]> {
-    let files = read(&input.path)?;
-    let expected = Found {
-        record_count: input.record_count,
-        message_count: input.message_count,
-    };
-    let xml_bytes = xml_bytes(&files)?;
+/// What both programs read.
+struct Reports {
+    files: Vec<Bytes>,
+    container: Container,
+    expected: Found,
+    xml_bytes: u64,
+}
+
+fn compare(what: &str, reports: &Reports, rounds: usize) -> Result<[Vec<String>; 2]> {
+    let expected = reports.expected;
     let limits = Limits::default();
     let (mut ruad, mut mail_auth) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -63,9 +85,9 @@ fn compare(what: &str, input: &Input, rounds: usize) -> Result<[Vec<String>; 2]>
             let is_ruad = (round + turn) % 2 == 0;
             let started = thread_time();
             let found = if is_ruad {
-                with_ruad(&files, &limits)?
+                with_ruad(&reports.files, &limits)?
             } else {
-                with_mail_auth(&files)?
+                with_mail_auth(&reports.files, reports.container)?
             };
             let seconds = (thread_time() - started).as_secs_f64();
             ensure!(
@@ -84,12 +106,12 @@ fn compare(what: &str, input: &Input, rounds: usize) -> Result<[Vec<String>; 2]>
         vec![
             format!(
                 "{what}, {} records, {} MB of XML",
-                thousands(input.record_count as f64),
-                xml_bytes / 1_000_000
+                thousands(expected.record_count as f64),
+                reports.xml_bytes / 1_000_000
             ),
             program.to_owned(),
-            thousands(input.record_count as f64 / seconds),
-            thousands(xml_bytes as f64 / 1e6 / seconds),
+            thousands(expected.record_count as f64 / seconds),
+            thousands(reports.xml_bytes as f64 / 1e6 / seconds),
             ratio(mail_auth / seconds),
         ]
     };
@@ -141,13 +163,22 @@ pub(crate) fn with_ruad(files: &[Bytes], limits: &Limits) -> Result<Found> {
     Ok(found)
 }
 
-fn with_mail_auth(files: &[Bytes]) -> Result<Found> {
+fn with_mail_auth(files: &[Bytes], container: Container) -> Result<Found> {
+    /// Of a decompressed report, as much as ruad takes.
+    const BYTES_MAX: usize = 4 << 30;
     let mut found = Found::default();
     let mut xml = Vec::new();
     for file in files {
-        xml.clear();
-        GzDecoder::new(&file[..]).read_to_end(&mut xml)?;
-        let report = mail_auth::report::Report::parse_xml(&xml).map_err(anyhow::Error::msg);
+        let report = match container {
+            Container::Gz => {
+                xml.clear();
+                GzDecoder::new(&file[..]).read_to_end(&mut xml)?;
+                Report::parse_xml(&xml).map_err(anyhow::Error::msg)
+            }
+            Container::Eml => {
+                Report::parse_rfc5322(file, BYTES_MAX).map_err(|error| anyhow!("{error:?}"))
+            }
+        };
         let report = black_box(report.context("mail-auth")?);
         found.record_count += report.records().len() as u64;
         found.message_count += report

@@ -1,6 +1,9 @@
 //! `kill -9` at any moment loses nothing that was acknowledged and stores nothing by halves.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -106,11 +109,18 @@ async fn so_is_one_whose_private_server_is_killed_with_it() {
 }
 
 /// Uploads one after another until the server is gone, and returns how many were acknowledged.
-async fn upload_until_killed(serving: &Serving, deliveries: &[(String, Vec<u8>)]) -> usize {
+async fn upload_until_killed(
+    serving: &Serving,
+    deliveries: &[(String, Vec<u8>)],
+    all: &AtomicUsize,
+) -> usize {
     let mut acknowledged = 0;
     for (name, bytes) in deliveries {
         match serving.upload(&Bytes::copy_from_slice(bytes)).await {
-            Some(answer) if answer.status == 201 => acknowledged += 1,
+            Some(answer) if answer.status == 201 => {
+                acknowledged += 1;
+                all.fetch_add(1, Ordering::Relaxed);
+            }
             // The private server is killed first.
             Some(answer) if answer.status == 503 => break,
             Some(answer) => panic!("{name}: {answer:?}"),
@@ -126,22 +136,31 @@ async fn every_upload_that_was_acknowledged_survives() {
     let mut cluster = Cluster::empty();
     let serve = Program::new(["serve"]).env("RUAD_DATA", cluster.data());
     let serving = Serving::start(serve).await;
-    eventually("the service is ready", async || {
-        matches!(serving.upload(&Bytes::from_static(b"nothing")).await, Some(answer) if answer.status == 422)
-    })
-    .await;
+    serving.ready().await;
 
     let parts: Vec<&[(String, Vec<u8>)]> = generated.deliveries.chunks(200).collect();
-    let uploads = join_all(parts.iter().map(|part| upload_until_killed(&serving, part)));
+    let all = AtomicUsize::new(0);
+    let uploads = join_all(
+        parts
+            .iter()
+            .map(|part| upload_until_killed(&serving, part, &all)),
+    );
     let killer = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        eventually("some uploads are acknowledged", async || {
+            all.load(Ordering::Relaxed) >= 40
+        })
+        .await;
         assert!(cluster.kill());
         serving.process.signal(rustix::process::Signal::KILL);
     };
     let (acknowledged, ()) = tokio::join!(uploads, killer);
     drop(serving);
 
-    assert!(acknowledged.iter().sum::<usize>() > 0);
+    let count = acknowledged.iter().sum::<usize>();
+    assert!(
+        count < generated.deliveries.len(),
+        "killed before the last of them"
+    );
     cluster.restart().await;
     let service = Service::start_with(cluster.database(), |_| {}).await;
     for (part, count) in parts.iter().zip(acknowledged) {

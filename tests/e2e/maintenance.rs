@@ -46,12 +46,12 @@ async fn a_rebuilt_rollup_answers_as_before() {
         .await
         .succeeded();
 
-    assert!(rebuilt.stdout.contains("5 domains"), "{rebuilt:?}");
+    assert!(rebuilt.stdout.contains("rebuilt the rollup"), "{rebuilt:?}");
     assert_eq!(verify(&database).await.0, Some(0));
     service = Service::start_with(database, |_| {}).await;
     assert_eq!(answers(&service).await, before);
     let deleted = "with long as (delete from reports where report_id = 'long' returning report_uid) \
-        delete from records where report_uid in (select report_uid from long)";
+        delete from record_blocks where report_uid in (select report_uid from long)";
     service.database.execute(deleted).await;
     let database = service.stop().await;
     Program::new(["rebuild"])
@@ -66,12 +66,15 @@ async fn a_rebuilt_rollup_answers_as_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tampered_rollup_is_found_and_repaired() {
     let (generated, database) = imported().await;
-    let tamper = "update source_days set message_count = message_count + 1 where ctid = (select max(ctid) from source_days)";
+    let tamper = "update source_day_arrivals \
+        set message_counts[1] = message_counts[1] + 1, message_count = message_count + 1 \
+        where ctid = (select max(ctid) from source_day_arrivals)";
     assert_eq!(database.execute(tamper).await, 1);
 
     let (code, found) = verify(&database).await;
     assert_eq!(code, Some(1));
-    assert_eq!(found.lines().count(), 1, "{found}");
+    assert_eq!(found.lines().count(), 2, "{found}");
+    assert!(found.contains("source_day_totals: "), "{found}");
     assert!(
         found.starts_with("source_days: ") && found.contains("1 messages"),
         "{found}"

@@ -300,8 +300,8 @@ async fn a_large_report_that_the_database_refuses_is_rejected() {
             r#"
             create function refuse() returns trigger language plpgsql as
             $$ begin raise check_violation using message = 'no such position'; end $$;
-            create trigger refuse before insert on records
-            for each row when (new.position >= 5500) execute function refuse()
+            create trigger refuse before insert on record_blocks
+            for each row when (new.first_position >= 5000) execute function refuse()
             "#,
         )
         .await;

@@ -63,15 +63,17 @@ async fn a_report_that_says_other_totals_is_found() {
 async fn lost_and_invented_records_are_found() {
     let both = ["records_of_report", "source_days"];
     assert_eq!(
-        checks_after("delete from records where ctid = (select min(ctid) from records)").await,
+        checks_after(
+            "delete from record_blocks where ctid = (select min(ctid) from record_blocks)"
+        )
+        .await,
         both
     );
     assert_eq!(
-        checks_after("update records set message_count = message_count + 1 where position = 1")
-            .await,
+        checks_after("update record_blocks set message_counts[2] = message_counts[2] + 1").await,
         both
     );
-    let doubled = "insert into records select * from records where source_ip = '192.0.2.1'";
+    let doubled = "insert into record_blocks select * from record_blocks";
     assert_eq!(checks_after(doubled).await, both);
     let orphaned = "delete from reports where report_id = '1'";
     assert_eq!(checks_after(orphaned).await, ["source_days"]);
@@ -79,24 +81,58 @@ async fn lost_and_invented_records_are_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollup_that_differs_is_found() {
-    for tampering in [
-        "delete from source_days where source_ip = '192.0.2.2'",
-        "update source_days set message_count = message_count + 1",
-        "update source_days set report_count = report_count + 1",
-        "update source_days set source_report_count = source_report_count + 1",
-        "update source_days set day = day + 1",
-        "update source_days set source_ip = '192.0.2.9' where source_ip = '192.0.2.1'",
-        "update source_days set header_from = null",
-        "update source_days set disposition = 'quarantine'",
-        "update source_days set dkim_aligned = not dkim_aligned",
-        "update source_days set spf_aligned = null",
-        "insert into source_days select * from source_days",
+    let totals = ["source_day_totals"];
+    let sums = ["source_days"];
+    let both = ["source_days", "source_day_totals"];
+    for (tampering, checks) in [
+        ("delete from source_day_arrivals", &sums[..]),
+        (
+            "insert into source_day_arrivals select * from source_day_arrivals",
+            &sums,
+        ),
+        ("update source_day_arrivals set day = day + 1", &sums),
+        (
+            "update source_day_arrivals set report_counts = array[7, 7]",
+            &sums,
+        ),
+        (
+            "update source_day_arrivals set source_report_counts = array[7, 7]",
+            &both,
+        ),
+        (
+            "update source_day_arrivals set message_counts[1] = message_counts[1] + 1",
+            &both,
+        ),
+        (
+            "update source_day_arrivals set source_ips[1] = '192.0.2.9'",
+            &both,
+        ),
+        (
+            r#"update source_day_arrivals set keys = replace(keys::text, 'example.com', 'example.org')::jsonb"#,
+            &sums,
+        ),
+        (
+            r#"update source_day_arrivals set keys = replace(keys::text, '"none"', '"reject"')::jsonb"#,
+            &both,
+        ),
+        (
+            r#"update source_day_arrivals set keys = replace(keys::text, 'true', 'false')::jsonb"#,
+            &both,
+        ),
+        (
+            "update source_day_arrivals set dmarc_pass_count = dmarc_pass_count + 1",
+            &totals,
+        ),
+        (
+            "update source_day_arrivals set sum_count = sum_count + 1",
+            &totals,
+        ),
+        (
+            "update source_day_arrivals set last_source = '255.255.255.255'",
+            &totals,
+        ),
     ] {
-        assert_eq!(
-            checks_after(tampering).await,
-            ["source_days"],
-            "{tampering}"
-        );
+        assert_eq!(checks_after(tampering).await, checks, "{tampering}");
     }
 }
 

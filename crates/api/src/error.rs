@@ -49,6 +49,11 @@ pub enum Error {
     /// No such report.
     #[error("there is no report {0}")]
     UnknownReport(Uuid),
+    /// The records of the report were dropped because of their age.
+    #[error(
+        "the records of report {0} are kept no longer; the report itself and its messages in summaries are"
+    )]
+    RecordsExpired(Uuid),
     /// No such delivery.
     #[error("there is no delivery {0}")]
     UnknownDelivery(Uuid),
@@ -122,6 +127,7 @@ impl Error {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::UnknownDomain(_) => (StatusCode::NOT_FOUND, "unknown_domain"),
             Self::UnknownReport(_) => (StatusCode::NOT_FOUND, "unknown_report"),
+            Self::RecordsExpired(_) => (StatusCode::GONE, "records_expired"),
             Self::UnknownDelivery(_) => (StatusCode::NOT_FOUND, "unknown_delivery"),
             Self::NotKept(_) => (StatusCode::NOT_FOUND, "not_kept"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),

@@ -158,11 +158,11 @@ impl Walk<'_> {
             return Err(Error::new(Code::TooManyParts, 0, detail));
         }
         let mut kind = Kind::Empty;
-        if source.plain().is_some() {
+        if source.plain().is_some() || !source.is_small()? {
             kind = sniff(&source.prefix(PREFIX_BYTES)?);
         }
         if kind == Kind::Empty {
-            // Compressed, or blanks stand in front (D5).
+            // Compressed and small, or blanks stand in front (D5).
             kind = sniff(&source.prefix(PREFIX_BYTES_MAX)?);
         }
         match kind {

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 pub(crate) use self::tag::Tag;
 use self::{
     attributes::{Fault, attributes},
-    scan::{begins_name, blank_length, is_blank, name_length, plain_length},
+    scan::{begins_name, blank_length, is_blank, name_length, plain_length, simple_length},
     window::Window,
 };
 use crate::{Code, Error, Limits, Xml, error::quoted};
@@ -54,6 +54,8 @@ pub(crate) struct Text<'a> {
     pub(crate) value: Cow<'a, str>,
     /// Where in the document it starts, blanks included.
     pub(crate) offset: u64,
+    /// Known to be of lower-case letters, digits and few others only, none of which is ever changed or left out.
+    pub(crate) is_simple: bool,
 }
 
 /// What stands in front of the content of the root element.
@@ -136,25 +138,31 @@ impl Reader {
     #[inline]
     pub(crate) fn text(&mut self) -> Result<Text<'_>, Error> {
         let offset = self.window.offset();
-        if let Some(Open::Known(tag)) = self.open.last()
+        if let Some(&Open::Known(tag)) = self.open.last()
             && !self.is_empty
         {
-            let name = tag.name();
             let bytes = self.window.bytes();
-            let length = plain_length(bytes);
-            if ends_element(&bytes[length..], name) && length <= self.text_bytes_max {
+            let mut length = simple_length(bytes);
+            let is_simple = bytes.get(length) == Some(&b'<');
+            if !is_simple {
+                length = plain_length(bytes);
+            }
+            if tag.is_ended_by(&bytes[length..]) && length <= self.text_bytes_max {
                 self.open.pop();
-                let text = &self.window.take(length + name.len() + 3)[..length];
-                let text = str::from_utf8(trim(text)).expect("plain bytes are ASCII");
+                let text = &self.window.take(length + tag.name().len() + 3)[..length];
+                let text = if is_simple { text } else { text.trim_ascii() };
+                let text = str::from_utf8(text).expect("plain bytes are ASCII");
                 return Ok(Text {
                     value: Cow::Borrowed(text),
                     offset,
+                    is_simple,
                 });
             }
         }
         self.text_in_full(offset)
     }
 
+    #[cold]
     fn text_in_full(&mut self, offset: u64) -> Result<Text<'_>, Error> {
         self.text.clear();
         while self.advance()?.is_some() {
@@ -163,6 +171,7 @@ impl Reader {
         Ok(Text {
             value: self.collected(offset),
             offset,
+            is_simple: false,
         })
     }
 
@@ -172,6 +181,7 @@ impl Reader {
         Text {
             value: self.collected(offset),
             offset,
+            is_simple: false,
         }
     }
 
@@ -244,20 +254,16 @@ impl Reader {
     /// Reads a start tag, at whose `<` the window stands.
     #[inline]
     fn start_tag(&mut self) -> Result<Tag, Error> {
-        let name = &self.window.bytes()[1..];
-        let length = name_length(name);
-        if name.get(length) == Some(&b'>') {
-            let tag = Tag::from_name(&name[..length]);
-            if tag != Tag::Unknown {
-                self.push(Open::Known(tag))?;
-                self.window.consume(length + 2);
-                self.is_foreign = false;
-                return Ok(tag);
-            }
+        if let Some(tag) = Tag::from_start_tag(self.window.bytes()) {
+            self.push(Open::Known(tag))?;
+            self.window.consume(tag.name().len() + 2);
+            self.is_foreign = false;
+            return Ok(tag);
         }
         self.start_tag_in_full()
     }
 
+    #[cold]
     fn start_tag_in_full(&mut self) -> Result<Tag, Error> {
         let length = self.tag_length()?;
         let offset = self.window.offset();
@@ -327,17 +333,17 @@ impl Reader {
     /// Reads the end tag of the element opened last, at whose `<` the window stands.
     #[inline]
     fn end_tag(&mut self) -> Result<(), Error> {
-        if let Some(Open::Known(tag)) = self.open.last() {
-            let name = tag.name();
-            if ends_element(self.window.bytes(), name) {
-                self.open.pop();
-                self.window.consume(name.len() + 3);
-                return Ok(());
-            }
+        if let Some(&Open::Known(tag)) = self.open.last()
+            && tag.is_ended_by(self.window.bytes())
+        {
+            self.open.pop();
+            self.window.consume(tag.name().len() + 3);
+            return Ok(());
         }
         self.end_tag_in_full()
     }
 
+    #[cold]
     fn end_tag_in_full(&mut self) -> Result<(), Error> {
         let length = self.tag_length()?;
         let inside = &self.window.bytes()[2..length - 1];
@@ -387,23 +393,6 @@ impl Reader {
     fn truncated(&self) -> Error {
         let offset = self.window.offset() + self.window.bytes().len() as u64;
         Error::new(Code::Truncated, offset, "the document ends early")
-    }
-}
-
-/// Whether `bytes` begin with exactly `</name>`.
-#[inline]
-fn ends_element(bytes: &[u8], name: &str) -> bool {
-    bytes.len() >= name.len() + 3
-        && bytes.starts_with(b"</")
-        && bytes[2..].starts_with(name.as_bytes())
-        && bytes[name.len() + 2] == b'>'
-}
-
-#[inline]
-fn trim(text: &[u8]) -> &[u8] {
-    match text {
-        [first, .., last] if !is_blank(*first) && !is_blank(*last) => text,
-        _ => text.trim_ascii(),
     }
 }
 

@@ -13,10 +13,13 @@ use ingest::{AllowedDomains, Secret, authenticity::DnsConfig, directory, lmtp, m
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::{database, log};
+use crate::{database, log, retention};
 
 /// Variables of the environment that begin like keys and are none.
 const OTHER_VARIABLES: [&str; 3] = ["RUAD_CONFIG", "RUAD_CORPUS", "RUAD_REQUIRE_CITUS"];
+
+/// Keys that have another name now.
+const RENAMED: [(&str, &str, &str); 1] = [("quarantine", "retention_days", "retention.quarantine")];
 
 /// Stands for the names that users give.
 const ANY_NAME: &str = "*";
@@ -55,6 +58,8 @@ pub struct Config {
     pub directories: BTreeMap<String, directory::Config>,
     /// Where names are looked up.
     pub dns: DnsConfig,
+    /// How long what is stored is kept.
+    pub retention: retention::Config,
     /// Bytes of deliveries of which something was not stored.
     pub quarantine: Quarantine,
     /// What a delivery may make us do.
@@ -74,18 +79,17 @@ impl Default for Config {
             lmtp: lmtp::Config::default(),
             directories: BTreeMap::new(),
             dns: DnsConfig::default(),
+            retention: retention::Config::default(),
             quarantine: Quarantine::default(),
             limits: report::Limits::default(),
         }
     }
 }
 
-/// How long the bytes of deliveries are kept of which something was not stored.
+/// How many bytes of deliveries are kept of which something was not stored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quarantine {
-    /// Days.
-    pub retention_days: u32,
     /// Bytes of all together; the oldest go first.
     pub bytes_max: u64,
 }
@@ -93,7 +97,6 @@ pub struct Quarantine {
 impl Default for Quarantine {
     fn default() -> Self {
         Self {
-            retention_days: 30,
             bytes_max: 1024 * 1024 * 1024,
         }
     }
@@ -120,6 +123,12 @@ impl Config {
             }
             None => Table::new(),
         };
+        for (section, key, new) in RENAMED {
+            let section_table = table.get(section).and_then(Value::as_table);
+            if section_table.is_some_and(|table| table.contains_key(key)) {
+                bail!("config: {section}.{key} is called {new} now");
+            }
+        }
         let known = known_keys().context("the default config")?;
         for (variable, value) in environment {
             let (Some(variable), Some(value)) = (variable.to_str(), value.to_str()) else {
@@ -150,10 +159,6 @@ impl Config {
                 "database.acquire_timeout_secs",
                 self.database.acquire_timeout_secs,
             ),
-            (
-                "quarantine.retention_days",
-                self.quarantine.retention_days.into(),
-            ),
         ] {
             if value == 0 {
                 bail!("config: {key} must not be 0");
@@ -162,6 +167,7 @@ impl Config {
         if self.database.connections_max as usize <= self.database.writers {
             bail!("config: database.connections_max must be greater than database.writers");
         }
+        self.retention.check()?;
         for (name, mailbox) in &mut self.mailboxes {
             check_name("mailboxes", name)?;
             read_secrets(name, mailbox)?;
@@ -255,6 +261,11 @@ fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -
     let Some((key, sections)) = path.split_last() else {
         return Ok(());
     };
+    for (section, old, new) in RENAMED {
+        if key == old && sections == [section] {
+            bail!("environment variable {variable}: {section}.{old} is called {new} now");
+        }
+    }
     let (mut place, mut known) = (table, known);
     for section in sections {
         known = known
@@ -402,6 +413,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_for_a_time_may_be_kept_as_long_as_its_days() {
+        let config = load(
+            "[retention]\ndays = 400",
+            &[("RUAD_RETENTION__QUARANTINE", "0")],
+        );
+        let retention = config.unwrap().retention;
+        assert_eq!((retention.records, retention.quarantine), (400, 0));
+        assert!(load("[retention]\nrecords = 0", &[]).is_ok());
+    }
+
+    #[test]
     fn an_empty_variable_is_an_empty_list() {
         let config = load("", &[("RUAD_DOMAINS", "")]).unwrap();
         assert_eq!(Vec::from(config.domains), [] as [String; 0]);
@@ -443,6 +465,26 @@ mod tests {
         refused(&format!("{mailbox}password_file = 'f'"), &[], "not both");
         refused(&mailbox.replace("dmarc", "'D M'"), &[], "mailboxes.D M");
         refused("domains = ['*.example.com']", &[], "domains");
+        refused(
+            "[retention]\nrecords = 0\ndays = 800",
+            &[],
+            "retention.records must not be longer than retention.days",
+        );
+        refused(
+            "[retention]\ndays = 399",
+            &[],
+            "retention.records must not be longer than retention.days",
+        );
+        refused(
+            "[quarantine]\nretention_days = 7",
+            &[],
+            "called retention.quarantine",
+        );
+        refused(
+            "",
+            &[("RUAD_QUARANTINE__RETENTION_DAYS", "7")],
+            "called retention.quarantine",
+        );
         refused("[directories.spool]", &[], "directories.spool.path");
         refused("[lmtp]\nlisten = '127.0.0.1:1'", &[], "lmtp.recipients");
     }

@@ -12,7 +12,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, clock, config::Quarantine, database::Database, tasks::Tasks, ways_in::WaysIn};
+use crate::{
+    Config, clock, compaction, database::Database, retention, tasks::Tasks, ways_in::WaysIn,
+};
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,11 +38,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(
         "housekeeping",
-        background(
-            database.store.clone(),
-            config.quarantine.clone(),
-            shutdown.clone(),
-        ),
+        background(database.store.clone(), config.clone(), shutdown.clone()),
     );
     let served = api::serve(listener, state, shutdown.clone());
     tasks.spawn("the API", served.map(Ok));
@@ -53,19 +51,24 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
 }
 
 /// Brings the schema up to date as soon as the database is there, then keeps house until shutdown.
-async fn background(
-    store: Store,
-    quarantine: Quarantine,
-    shutdown: CancellationToken,
-) -> Result<()> {
+async fn background(store: Store, config: Config, shutdown: CancellationToken) -> Result<()> {
     let kept_going = shutdown.run_until_cancelled(async {
         migrate(&store).await?;
-        loop {
-            prune(&store, &quarantine).await;
-            tokio::time::sleep(PRUNE_INTERVAL).await;
-        }
+        tokio::join!(
+            keep_quarantine(&store, &config),
+            retention::keep(&store, &config.retention),
+            compaction::keep(&store),
+        );
+        Ok(())
     });
     kept_going.await.unwrap_or(Ok(()))
+}
+
+async fn keep_quarantine(store: &Store, config: &Config) {
+    loop {
+        prune(store, config).await;
+        tokio::time::sleep(PRUNE_INTERVAL).await;
+    }
 }
 
 async fn migrate(store: &Store) -> Result<()> {
@@ -84,11 +87,10 @@ async fn migrate(store: &Store) -> Result<()> {
     Ok(())
 }
 
-async fn prune(store: &Store, quarantine: &Quarantine) {
-    let retention = time::Duration::days(quarantine.retention_days.into());
+async fn prune(store: &Store, config: &Config) {
     let prune = Prune {
-        kept_before: clock::now() - retention,
-        total_bytes_max: quarantine.bytes_max,
+        kept_before: config.retention.quarantine_from(clock::now()),
+        total_bytes_max: config.quarantine.bytes_max,
     };
     match store.prune_quarantine(prune).await {
         Ok(0) => {}

@@ -111,7 +111,7 @@ impl CopyRow for SourceDayBlock<'_> {
         fields.value(self.last_source);
         fields.value(self.sum_count);
         fields.value(self.source_report_count);
-        for (_, total) in self.totals.columns() {
+        for total in self.totals.columns() {
             fields.value(total);
         }
         fields.array(&self.source_ips);
@@ -149,7 +149,7 @@ impl Fields {
         });
     }
 
-    fn array_or_null<T: Value>(&mut self, values: Option<&[T]>) {
+    pub(crate) fn array_or_null<T: Value>(&mut self, values: Option<&[T]>) {
         match values {
             Some(values) => self.array(values),
             None => self.bytes.extend_from_slice(&(-1_i32).to_be_bytes()),

@@ -106,28 +106,40 @@ pub struct OutcomeRow {
     /// What became of it.
     pub outcome: Outcome,
     /// Identity of the report, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub report_uid: Option<Uuid>,
     /// Stable reason: of a rejection, or what else the document is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// The reason in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The element the reason was found at.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub element: Option<String>,
     /// Where in the decompressed document it was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub offset_bytes: Option<u64>,
     /// Where in the delivery the document was found; empty for the delivery itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The reporter.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub org_name: Option<String>,
     /// The policy domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// As reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub report_id: Option<String>,
     /// Records seen, skipped ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub record_count: Option<u64>,
     /// Records that could not be stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_count: Option<u64>,
     /// Messages of the records that can be stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message_count: Option<u64>,
 }
 

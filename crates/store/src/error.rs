@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sqlx::error::DatabaseError;
+
 /// The code of a report whose data the database refuses.
 pub const NOT_STORABLE: &str = "not_storable";
 
@@ -47,6 +49,7 @@ impl Error {
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(error) if is_misplaced(error.as_ref()) => true,
             // Connection, transaction rolled back, resources, not in the right state, operator intervention, system,
             // internal; and no such table, which the program that serves brings along in a moment.
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
@@ -65,6 +68,7 @@ impl Error {
         };
         error
             .as_database_error()
+            .filter(|error| !is_misplaced(*error))
             .and_then(|error| error.code())
             .is_some_and(|code| {
                 ["22", "23", "54"]
@@ -72,6 +76,23 @@ impl Error {
                     .any(|class| code.starts_with(class))
             })
     }
+
+    /// Whether others did not let go of a table or row in time.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.as_deref() == Some("55P03")
+    }
+}
+
+/// Whether a row was on its way to the default partition when its month got one: the constraint of a partition has no name.
+fn is_misplaced(error: &dyn DatabaseError) -> bool {
+    let is_default = |table: &str| table.ends_with("_default");
+    error.code().as_deref() == Some("23514")
+        && error.constraint().is_none()
+        && error.table().is_some_and(is_default)
 }
 
 impl From<sqlx::Error> for Error {

@@ -42,11 +42,12 @@ pub(crate) async fn fill_rollup(
     pack_sums(connection).await
 }
 
-/// Fills the rollup of all reports whose day is one of these, the second one not included.
+/// Fills the rollup, from `rollup_from` on, of all reports whose day is one of `from` to `before`, the last one not included.
 pub(crate) async fn fill_rollups(
     connection: &mut PgConnection,
     from: Date,
     before: Date,
+    rollup_from: Option<Date>,
 ) -> Result<(), Error> {
     allow_memory(connection).await?;
     sqlx::query!(
@@ -60,11 +61,13 @@ pub(crate) async fn fill_rollups(
         from record_days
         where report_day >= $1
             and report_day < $2
+            and ($3::date is null or day >= $3)
         group by domain_id, day, record_days.source_ip, header_from, disposition, dkim_aligned, spf_aligned
         order by domain_id, day, record_days.source_ip
         "#,
         from,
-        before
+        before,
+        rollup_from
     )
     .execute(&mut *connection)
     .await?;

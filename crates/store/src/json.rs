@@ -1,8 +1,7 @@
-//! Parts of rows as JSON: what is absent is left out.
+//! The lists inside a record as JSON: what is absent is left out.
 
 use report::{DkimAuthResult, Reason, SpfAuthResult};
 use serde::Serialize;
-use time::Date;
 
 #[derive(Serialize)]
 pub(crate) struct ReasonJson<'a> {
@@ -65,9 +64,4 @@ impl<'a> From<&'a SpfAuthResult> for SpfJson<'a> {
             human_result: spf.human_result.as_deref(),
         }
     }
-}
-
-/// A day as PostgreSQL reads it from JSON.
-pub(crate) fn iso_day<S: serde::Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(day)
 }

@@ -4,13 +4,12 @@ use std::{borrow::Cow, collections::HashMap, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use report::Body;
-use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Authenticity, Delivery, Error, Outcome, Store, delivery::OutcomeRow, report_row::hex_bytea,
+    Authenticity, Delivery, Error, Outcome, Store, delivery::OutcomeRow, report_row::array_literal,
 };
 
 /// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
@@ -63,43 +62,6 @@ pub struct RawDelivery {
     pub raw: Bytes,
 }
 
-#[derive(Serialize)]
-struct NewDeliveryRow<'a> {
-    delivery_id: Uuid,
-    #[serde(with = "time::serde::rfc3339")]
-    received_at: OffsetDateTime,
-    size_bytes: u64,
-    origin: &'a str,
-    outcome: &'static str,
-    name: Option<&'a str>,
-    sha256: Option<String>,
-    documents: &'a [OutcomeRow],
-    is_complete: bool,
-    mail_from_domain: Option<&'a str>,
-    mail_dkim_domains: Option<&'a [String]>,
-    mail_dmarc_pass: Option<bool>,
-}
-
-impl<'a> NewDeliveryRow<'a> {
-    fn new(delivery: &'a Delivery, documents: &'a [OutcomeRow], progress: Progress) -> Self {
-        let mail = delivery.authenticity.as_ref();
-        Self {
-            delivery_id: delivery.delivery_id,
-            received_at: delivery.received_at,
-            size_bytes: delivery.size_bytes,
-            origin: &delivery.origin,
-            outcome: Outcome::of_all(documents).as_str(),
-            name: delivery.name.as_deref(),
-            sha256: delivery.sha256.map(|sha256| hex_bytea(&sha256)),
-            documents,
-            is_complete: progress == Progress::Complete,
-            mail_from_domain: mail.and_then(|mail| mail.from_domain.as_deref()),
-            mail_dkim_domains: mail.map(|mail| mail.dkim_domains.as_slice()),
-            mail_dmarc_pass: mail.and_then(|mail| mail.dmarc_pass),
-        }
-    }
-}
-
 /// How far a delivery is dealt with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -115,15 +77,33 @@ pub(crate) async fn record_deliveries<'a>(
     deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
     progress: Progress,
 ) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    let mut kept = Vec::new();
-    for (delivery, documents) in deliveries {
-        rows.push(NewDeliveryRow::new(delivery, documents, progress));
+    let rows: Vec<_> = deliveries.collect();
+    insert_deliveries(connection, &rows, progress).await?;
+    for (delivery, documents) in rows {
         let is_at_hand = delivery.sha256.is_some() && delivery.size_bytes <= KEEP_RAW_BYTES_MAX;
         if is_at_hand && documents.iter().any(OutcomeRow::keeps_raw) {
-            kept.push(delivery);
+            keep_raw(connection, delivery).await?;
         }
     }
+    Ok(())
+}
+
+/// A delivery and the outcomes of its documents.
+type Handled<'a> = (&'a Delivery, &'a Vec<OutcomeRow>);
+
+async fn insert_deliveries(
+    connection: &mut PgConnection,
+    rows: &[Handled<'_>],
+    progress: Progress,
+) -> Result<(), Error> {
+    let mail = |delivery: &Delivery| delivery.authenticity.clone().unwrap_or_default();
+    let dkim_domains = |delivery: &Delivery| {
+        let mail = delivery.authenticity.as_ref();
+        mail.map(|mail| array_literal(&mail.dkim_domains))
+    };
+    let json = |documents: &Vec<OutcomeRow>| {
+        serde_json::to_string(documents).expect("plain strings go into a growing buffer")
+    };
     sqlx::query!(
         r#"
         insert into deliveries (
@@ -131,9 +111,15 @@ pub(crate) async fn record_deliveries<'a>(
             mail_from_domain, mail_dkim_domains, mail_dmarc_pass
         )
         select
-            delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents, is_complete,
+            delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents::jsonb, $9,
+            mail_from_domain, mail_dkim_domains::text[], mail_dmarc_pass
+        from unnest(
+            $1::uuid[], $2::timestamptz[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+            $10::text[], $11::text[], $12::boolean[]
+        ) as new (
+            delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents,
             mail_from_domain, mail_dkim_domains, mail_dmarc_pass
-        from jsonb_populate_recordset(null::deliveries, $1)
+        )
         on conflict (delivery_id) do update
         set
             outcome = excluded.outcome,
@@ -143,14 +129,27 @@ pub(crate) async fn record_deliveries<'a>(
             mail_dkim_domains = excluded.mail_dkim_domains,
             mail_dmarc_pass = excluded.mail_dmarc_pass
         "#,
-        Json(rows) as _
+        &column(rows, |(delivery, _)| delivery.delivery_id),
+        &column(rows, |(delivery, _)| delivery.received_at),
+        &column(rows, |(delivery, _)| delivery.size_bytes as i64),
+        &column(rows, |(delivery, _)| delivery.origin.as_str()) as _,
+        &column(rows, |(_, documents)| Outcome::of_all(documents).as_str()) as _,
+        &column(rows, |(delivery, _)| delivery.name.as_deref()) as _,
+        &column(rows, |(delivery, _)| delivery.sha256.map(Vec::from)) as _,
+        &column(rows, |(_, documents)| json(documents)),
+        progress == Progress::Complete,
+        &column(rows, |(delivery, _)| mail(delivery).from_domain) as _,
+        &column(rows, |(delivery, _)| dkim_domains(delivery)) as _,
+        &column(rows, |(delivery, _)| mail(delivery).dmarc_pass) as _
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    for delivery in kept {
-        keep_raw(connection, delivery).await?;
-    }
     Ok(())
+}
+
+/// One value of each row: a column, as `unnest` takes it.
+fn column<'a, T>(rows: &[Handled<'a>], value: impl Fn(Handled<'a>) -> T) -> Vec<T> {
+    rows.iter().copied().map(value).collect()
 }
 
 /// Keeps the bytes of a delivery. One at a time: together they could be many times what a process may use.

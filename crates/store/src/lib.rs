@@ -7,6 +7,7 @@
 //! Start reading at [`Store`], then [`Store::submit`] (many small reports in one commit) and [`Store::stream`] (one
 //! large report). Reads: [`Store::sources`] and its neighbours.
 
+mod compact;
 mod copy;
 mod delivery;
 mod domains;
@@ -24,11 +25,14 @@ mod private;
 mod query;
 mod record_block;
 mod report_row;
+mod retention;
 mod rollup;
+mod source_block;
 mod store;
 mod stream;
 mod writer;
 
+pub use compact::Compacted;
 pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
 pub use error::{Error, NOT_STORABLE};
 pub use identity::{day_of, report_uid};
@@ -38,8 +42,9 @@ pub use maintain::{Mismatch, Prune};
 pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
 pub use query::{
     Dispositions, DomainSummary, DomainTotals, LatestPolicy, Range, RecordRow, ReportFilter,
-    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, Totals,
+    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
+pub use retention::{Forget, Forgot};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};
 pub use stream::ReportStream;

@@ -2,14 +2,16 @@
 
 use serde::Serialize;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
-use crate::{Error, Store, fill::fill_rollups};
+use crate::{
+    Error, Store, compact::source_block_mismatches, fill::fill_rollups, retention::Forgotten,
+};
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The invariant: `records_of_report`, `source_days` or `delivery_of_report`.
+    /// The invariant: `records_of_report`, `source_days`, `source_day_totals`, `source_blocks` or `delivery_of_report`.
     pub check: String,
     /// The policy domain.
     pub domain: String,
@@ -37,10 +39,118 @@ pub(crate) async fn take_turn(connection: &mut PgConnection) -> Result<(), Error
     Ok(())
 }
 
+/// The same without waiting: false if somebody else is at it.
+pub(crate) async fn take_turn_if_free(connection: &mut PgConnection) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select pg_try_advisory_xact_lock(hashtext('ruad.rollup')) as "free!""#
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Rows of the rollup whose totals are not those of their sums.
+async fn totals_that_differ(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Mismatch>, Error> {
+    Ok(sqlx::query_as!(
+        Mismatch,
+        r#"
+        select
+            'source_day_totals' as "check!",
+            coalesce(d.name, '') as "domain!",
+            b.day::text as "place!",
+            format('the totals of a row are %s, those of its sums %s', said, summed) as "detail!"
+        from (
+            select
+                domain_id,
+                day,
+                (
+                    first_source, last_source, sum_count::bigint, source_report_count, message_count, dmarc_pass_count,
+                    dkim_aligned_count, spf_aligned_count,
+                    disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown
+                )::text as said,
+                summed
+            from source_day_rows r
+            cross join lateral (
+                select (
+                    min(e.source_ip),
+                    max(e.source_ip),
+                    count(*),
+                    sum(coalesce(e.source_report_count, 1)),
+                    to_count(sum(e.message_count)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.dkim_aligned or k.spf_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.dkim_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.spf_aligned), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'none'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'pass'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'quarantine'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'reject'), 0)),
+                    to_count(coalesce(sum(e.message_count) filter (where k.disposition is null), 0))
+                )::text as summed
+                from unnest(r.source_ips, r.key_numbers, r.message_counts, r.source_report_counts)
+                    as e (source_ip, key_number, message_count, source_report_count)
+                join lateral rows from (
+                    jsonb_to_recordset(r.keys) as (dkim_aligned boolean, spf_aligned boolean, disposition text)
+                ) with ordinality as k (dkim_aligned, spf_aligned, disposition, number)
+                    on k.number = e.key_number
+            ) s
+        ) b
+        left join domains d on d.domain_id = b.domain_id
+        where said <> summed
+        order by b.domain_id, b.day
+        limit $1
+        "#,
+        limit
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Deletes the rollup from the first day of a month on, or all of it.
+async fn empty_rollup(connection: &mut PgConnection, from: Option<Date>) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from source_day_arrivals where $1::date is null or day >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "delete from source_day_blocks where $1::date is null or day >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "delete from source_blocks where $1::date is null or month >= $1",
+        from
+    )
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// Compares what must be equal and returns what is not, at most `limit` of each kind: the totals of every report
-    /// with its records, the rollup with the records, and reports with the ledger.
+    /// with its records, the rollup with the records and with its own totals, its two copies with each other, and reports
+    /// with the ledger. What was forgotten because of its age is not missed.
     pub async fn verify(&self, limit: i64) -> Result<Vec<Mismatch>, Error> {
+        loop {
+            let forgotten = self.forgotten().await?;
+            let mismatches = self.mismatches(forgotten, limit).await?;
+            // What is forgotten while it is compared seems to be missing.
+            if mismatches.is_empty() || self.forgotten().await? == forgotten {
+                return Ok(mismatches);
+            }
+        }
+    }
+
+    async fn forgotten(&self) -> Result<Forgotten, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Forgotten::read(&mut connection).await
+    }
+
+    async fn mismatches(&self, forgotten: Forgotten, limit: i64) -> Result<Vec<Mismatch>, Error> {
         let mut snapshot = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read read only")
             .execute(&mut *snapshot)
@@ -66,13 +176,17 @@ impl Store {
                 from records
                 group by domain_id, report_uid
             ) r on r.domain_id = p.domain_id and r.report_uid = p.report_uid
-            where p.record_count - p.skipped_count <> coalesce(r.records, 0)
-                or p.message_count <> coalesce(r.messages, 0)
-                or p.dmarc_pass_count <> coalesce(r.passing, 0)
+            where ($2::date is null or p.day >= $2 or r.records is not null)
+                and (
+                    p.record_count - p.skipped_count <> coalesce(r.records, 0)
+                    or p.message_count <> coalesce(r.messages, 0)
+                    or p.dmarc_pass_count <> coalesce(r.passing, 0)
+                )
             order by p.domain_id, p.report_uid
             limit $1
             "#,
-            limit
+            limit,
+            forgotten.records_before
         )
         .fetch_all(&mut *snapshot)
         .await?;
@@ -104,6 +218,7 @@ impl Store {
                             -message_count, -report_count, -source_report_count
                         from record_days
                     ) both_sides
+                    where $2::date is null or day >= $2
                     group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
                 ) t
                 left join domains d on d.domain_id = t.domain_id
@@ -111,11 +226,14 @@ impl Store {
                 order by t.domain_id, t.day, t.source_ip
                 limit $1
                 "#,
-                limit
+                limit,
+                forgotten.rebuild_from
             )
             .fetch_all(&mut *snapshot)
             .await?,
         );
+        mismatches.extend(totals_that_differ(&mut snapshot, limit).await?);
+        mismatches.extend(source_block_mismatches(&mut snapshot, forgotten, limit).await?);
         mismatches.extend(
             sqlx::query_as!(
                 Mismatch,
@@ -139,25 +257,18 @@ impl Store {
         Ok(mismatches)
     }
 
-    /// Makes the rollup anew from the records. Reports may arrive meanwhile: the transaction sees one moment of the
-    /// database, and what is stored after it has its own sums.
+    /// Makes the rollup anew from the records, but for days whose records were forgotten. Reports may arrive meanwhile:
+    /// the transaction sees one moment of the database, and what is stored after it has its own sums.
     pub async fn rebuild(&self) -> Result<(), Error> {
-        // Held first and by another transaction, so that this one begins after whatever merges the rollup now.
+        // Held first and by another transaction, so that this one begins after whatever merges or forgets the rollup now.
         let mut turn = self.pool.begin().await?;
         take_turn(&mut turn).await?;
         let mut transaction = self.pool.begin().await?;
         sqlx::query!("set transaction isolation level repeatable read")
             .execute(&mut *transaction)
             .await?;
-        sqlx::query!("delete from source_day_arrivals")
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query!("delete from source_day_blocks")
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query!("delete from source_blocks")
-            .execute(&mut *transaction)
-            .await?;
+        let from = Forgotten::read(&mut transaction).await?.rebuild_from;
+        empty_rollup(&mut transaction, from).await?;
         let months = sqlx::query!(
             r#"
             select month::date as "first!", (month + interval '1 month')::date as "next!"
@@ -168,7 +279,7 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await?;
         for month in months {
-            fill_rollups(&mut transaction, month.first, month.next).await?;
+            fill_rollups(&mut transaction, month.first, month.next, from).await?;
         }
         transaction.commit().await?;
         turn.rollback().await?;

@@ -1,14 +1,14 @@
 //! The monthly partitions of reports, records and rollup.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use sqlx::PgPool;
 use time::{Date, Duration, OffsetDateTime, macros::date};
 
-use crate::Error;
+use crate::{Error, Store};
 
 /// DMARC was published in January 2012: no report is older.
 const FIRST_PLAUSIBLE: Date = date!(2012 - 01 - 01);
@@ -16,15 +16,38 @@ const FIRST_PLAUSIBLE: Date = date!(2012 - 01 - 01);
 /// How far the end of a period may be ahead of us: clocks differ, and so do time zones.
 const AHEAD: Duration = Duration::days(31);
 
-/// The months this process knows to have a partition.
+/// Months that have their partitions before they begin.
+const MONTHS_AHEAD: usize = 2;
+
+/// After others did not let go of a table, the next try for the same month.
+const PAUSE: Duration = Duration::minutes(1);
+
+/// The tables that have a partition for each month.
+const PARENTS: [&str; 4] = [
+    "reports",
+    "record_blocks",
+    "source_day_blocks",
+    "source_blocks",
+];
+
+/// What this process knows of months.
 #[derive(Debug, Default)]
 pub(crate) struct Partitions {
-    months: Mutex<BTreeSet<Date>>,
+    months: Mutex<Months>,
+}
+
+#[derive(Debug, Default)]
+struct Months {
+    /// They have partitions.
+    made: BTreeSet<Date>,
+    /// They could not be made at this time.
+    postponed: BTreeMap<Date, OffsetDateTime>,
 }
 
 impl Partitions {
     /// Makes sure that each plausible one of these days has its partition; the others go to the default partition, so
-    /// that a report cannot make partitions without bound.
+    /// that a report cannot make partitions without bound. So does a day whose partition cannot be made at the moment,
+    /// because a dump, say, reads the default partition: nothing waits for that.
     pub(crate) async fn ensure(
         &self,
         pool: &PgPool,
@@ -32,27 +55,116 @@ impl Partitions {
         now: OffsetDateTime,
     ) -> Result<(), Error> {
         let wanted: BTreeSet<Date> = days
-            .filter(|day| *day >= FIRST_PLAUSIBLE && *day <= (now + AHEAD).date())
-            .filter_map(|day| Date::from_calendar_date(day.year(), day.month(), 1).ok())
+            .filter(|day| is_plausible(*day, now))
+            .map(first_of_month)
             .collect();
-        let missing: Vec<Date> = {
-            let months = self.months.lock().unwrap_or_else(PoisonError::into_inner);
-            wanted.difference(&months).copied().collect()
-        };
-        for month in missing {
-            sqlx::query!("select add_month($1)", month)
-                .execute(pool)
-                .await?;
-            tracing::debug!(
-                year = month.year(),
-                month = u8::from(month.month()),
-                "there are partitions for the month"
-            );
-            self.months
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(month);
+        for month in self.missing(&wanted, now) {
+            self.add(pool, month, now).await?;
         }
         Ok(())
     }
+
+    fn missing(&self, wanted: &BTreeSet<Date>, now: OffsetDateTime) -> Vec<Date> {
+        let months = self.lock();
+        let is_due = |month: &&Date| {
+            let tried = months.postponed.get(month);
+            tried.is_none_or(|tried| (now - *tried).abs() >= PAUSE)
+        };
+        let missing = wanted.difference(&months.made);
+        missing.filter(is_due).copied().collect()
+    }
+
+    /// Adds the partitions of a month; `false` if that must be tried again later.
+    async fn add(&self, pool: &PgPool, month: Date, now: OffsetDateTime) -> Result<bool, Error> {
+        for parent in PARENTS {
+            match add_month(pool, parent, month).await {
+                Ok(()) => {}
+                Err(error) if error.is_lock_timeout() => {
+                    tracing::debug!(%month, parent, "the partition has to wait");
+                    self.lock().postponed.insert(month, now);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::debug!(%month, "there are partitions for the month");
+        let mut months = self.lock();
+        months.postponed.remove(&month);
+        months.made.insert(month);
+        Ok(true)
+    }
+
+    /// Knows nothing any more: months may have been dropped, by this process or another one.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Months::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Months> {
+        self.months.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Makes the partitions of this month and the next ones, and of months of which something went to the default
+    /// partition. `false` if some must be tried again later, because others do not let go of a table.
+    pub async fn prepare_months(&self, now: OffsetDateTime) -> Result<bool, Error> {
+        self.partitions.forget();
+        let mut months = self.months_in_default(now).await?;
+        let mut month = first_of_month(now.date());
+        months.insert(month);
+        for _ in 0..MONTHS_AHEAD {
+            month = first_of_month(month.saturating_add(Duration::days(31)));
+            months.insert(month);
+        }
+        let mut all = true;
+        for month in months {
+            all &= self.partitions.add(&self.pool, month, now).await?;
+        }
+        Ok(all)
+    }
+
+    async fn months_in_default(&self, now: OffsetDateTime) -> Result<BTreeSet<Date>, Error> {
+        let days = sqlx::query_scalar!(
+            r#"
+            select day as "day!" from reports_default where day between $1 and $2
+            union
+            select day from record_blocks_default where day between $1 and $2
+            union
+            select day from source_day_blocks_default where day between $1 and $2
+            union
+            select month from source_blocks_default where month between $1 and $2
+            "#,
+            FIRST_PLAUSIBLE,
+            last_plausible(now)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(days.into_iter().map(first_of_month).collect())
+    }
+}
+
+/// The first day of the month that a day is in.
+pub(crate) fn first_of_month(day: Date) -> Date {
+    day.replace_day(1).expect("every month has a first day")
+}
+
+fn is_plausible(day: Date, now: OffsetDateTime) -> bool {
+    (FIRST_PLAUSIBLE..=last_plausible(now)).contains(&day)
+}
+
+fn last_plausible(now: OffsetDateTime) -> Date {
+    now.saturating_add(AHEAD).date()
+}
+
+/// Adds one partition, in a transaction of its own: it holds no lock of one table while it waits for another.
+async fn add_month(pool: &PgPool, parent: &str, month: Date) -> Result<(), Error> {
+    // Nobody need wait for the disk: the commit of what is stored in the partition puts it there as well.
+    sqlx::query!(
+        "select set_config('synchronous_commit', 'off', true), add_month($1, $2)",
+        parent,
+        month
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Answers. Summaries come from the rollup `source_days`, never from `records`.
 
 mod answers;
-mod blocks;
+pub(crate) mod blocks;
 mod domains;
 mod reports;
 mod source;
@@ -16,7 +16,7 @@ use crate::{Error, rollup::Sum};
 
 pub use domains::{DomainSummary, LatestPolicy};
 pub use reports::{RecordRow, ReportFilter, ReportRow};
-pub use source::DomainTotals;
+pub use source::{DomainTotals, SourceTotals};
 pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
 
 pub(crate) use answers::Answers;
@@ -52,17 +52,17 @@ impl Totals {
     }
 
     /// The columns of these sums in the rollup, in the order they have there.
-    pub(crate) fn columns(&self) -> [(&'static str, i64); 9] {
+    pub(crate) fn columns(&self) -> [i64; 9] {
         [
-            ("message_count", self.message_count),
-            ("dmarc_pass_count", self.dmarc_pass_count),
-            ("dkim_aligned_count", self.dkim_aligned_count),
-            ("spf_aligned_count", self.spf_aligned_count),
-            ("disposition_none", self.disposition.none),
-            ("disposition_pass", self.disposition.pass),
-            ("disposition_quarantine", self.disposition.quarantine),
-            ("disposition_reject", self.disposition.reject),
-            ("disposition_unknown", self.disposition.unknown),
+            self.message_count,
+            self.dmarc_pass_count,
+            self.dkim_aligned_count,
+            self.spf_aligned_count,
+            self.disposition.none,
+            self.disposition.pass,
+            self.disposition.quarantine,
+            self.disposition.reject,
+            self.disposition.unknown,
         ]
     }
 

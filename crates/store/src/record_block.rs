@@ -8,7 +8,7 @@ use time::Date;
 use uuid::Uuid;
 
 use crate::{
-    json::{DkimJson, ReasonJson, SpfJson, iso_day},
+    json::{DkimJson, ReasonJson, SpfJson},
     report_row::ReportKey,
 };
 
@@ -16,11 +16,9 @@ use crate::{
 pub(crate) const BLOCK_RECORDS_MAX: usize = 1_000;
 
 /// A row of `record_blocks`.
-#[derive(Serialize)]
 pub(crate) struct RecordBlock<'a> {
     pub(crate) domain_id: i64,
     pub(crate) report_uid: Uuid,
-    #[serde(serialize_with = "iso_day")]
     pub(crate) day: Date,
     pub(crate) first_position: i32,
     pub(crate) source_ips: Vec<IpAddr>,

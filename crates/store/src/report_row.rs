@@ -1,15 +1,15 @@
 //! A row of `reports` on its way in.
 
-use report::{Header, Summary, Warning};
-use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
-use time::{Date, OffsetDateTime};
+use report::{
+    Alignment, DiscoveryMethod, Header, Policy, PolicyPublished, ReportMetadata, Summary,
+};
+use sqlx::PgConnection;
+use time::Date;
 use uuid::Uuid;
 
 use crate::{
-    Delivery, Error,
+    Authenticity, Delivery, Error,
     identity::{at, day_count, day_of, report_uid},
-    json::iso_day,
 };
 
 /// The report that a record belongs to.
@@ -20,54 +20,42 @@ pub(crate) struct ReportKey {
     pub(crate) day: Date,
 }
 
-/// A row of `reports` as JSON, which PostgreSQL turns into columns by their names.
-#[derive(Debug, Serialize)]
+/// A row of `reports` on its way in.
+#[derive(Debug)]
 pub(crate) struct NewReportRow<'a> {
     pub(crate) domain_id: i64,
     pub(crate) report_uid: Uuid,
-    delivery_id: Uuid,
-    #[serde(with = "time::serde::rfc3339")]
-    received_at: OffsetDateTime,
-    org_name: &'a str,
-    report_id: &'a str,
-    #[serde(with = "time::serde::rfc3339")]
-    begin_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    end_at: OffsetDateTime,
-    #[serde(serialize_with = "iso_day")]
     pub(crate) day: Date,
     pub(crate) day_count: i32,
-    record_count: u64,
-    skipped_count: u64,
-    message_count: u64,
-    dmarc_pass_count: u64,
-    content_sha256: String,
-    domain_as_reported: Option<&'a str>,
-    p: Option<report::Policy>,
-    sp: Option<report::Policy>,
-    np: Option<report::Policy>,
-    adkim: Option<report::Alignment>,
-    aspf: Option<report::Alignment>,
-    pct: Option<u8>,
-    fo: Option<&'a str>,
-    testing: Option<bool>,
-    discovery_method: Option<report::DiscoveryMethod>,
-    version: Option<&'a str>,
-    xml_namespace: Option<&'a str>,
-    email: Option<&'a str>,
-    extra_contact_info: Option<&'a str>,
-    generator: Option<&'a str>,
-    errors: &'a [String],
-    warnings: &'a [Warning],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail_from_domain: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail_dkim_domains: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail_dmarc_pass: Option<bool>,
+    delivery: &'a Delivery,
+    header: &'a Header,
+    /// What is known only after the last record.
+    totals: Option<&'a Summary>,
 }
 
 impl<'a> NewReportRow<'a> {
+    /// The row of a report that was read to its end.
+    pub(crate) fn complete(delivery: &'a Delivery, domain_id: i64, summary: &'a Summary) -> Self {
+        Self {
+            day_count: day_count(&summary.header, summary.record_count),
+            totals: Some(summary),
+            ..Self::begun(delivery, domain_id, &summary.header)
+        }
+    }
+
+    /// The row of a report of which only the header was read: its totals are still to come.
+    pub(crate) fn begun(delivery: &'a Delivery, domain_id: i64, header: &'a Header) -> Self {
+        Self {
+            domain_id,
+            report_uid: report_uid(header),
+            day: day_of(header),
+            day_count: 1,
+            delivery,
+            header,
+            totals: None,
+        }
+    }
+
     pub(crate) fn key(&self) -> ReportKey {
         ReportKey {
             domain_id: self.domain_id,
@@ -76,63 +64,42 @@ impl<'a> NewReportRow<'a> {
         }
     }
 
-    /// The row of a report that was read to its end.
-    pub(crate) fn complete(delivery: &'a Delivery, domain_id: i64, summary: &'a Summary) -> Self {
-        Self {
-            day_count: day_count(&summary.header, summary.record_count),
-            record_count: summary.record_count,
-            skipped_count: summary.skipped_count,
-            message_count: summary.message_count,
-            dmarc_pass_count: summary.dmarc_pass_count,
-            content_sha256: hex_bytea(&summary.content_sha256),
-            warnings: &summary.warnings,
-            ..Self::begun(delivery, domain_id, &summary.header)
-        }
+    fn metadata(&self) -> &'a ReportMetadata {
+        &self.header.report_metadata
     }
 
-    /// The row of a report of which only the header was read: its totals are still to come.
-    pub(crate) fn begun(delivery: &'a Delivery, domain_id: i64, header: &'a Header) -> Self {
-        let metadata = &header.report_metadata;
-        let policy = &header.policy_published;
-        let mail = delivery.authenticity.as_ref();
-        Self {
-            domain_id,
-            report_uid: report_uid(header),
-            delivery_id: delivery.delivery_id,
-            received_at: delivery.received_at,
-            org_name: &metadata.org_name,
-            report_id: &metadata.report_id,
-            begin_at: at(metadata.date_range.begin),
-            end_at: at(metadata.date_range.end),
-            day: day_of(header),
-            day_count: 1,
-            record_count: 0,
-            skipped_count: 0,
-            message_count: 0,
-            dmarc_pass_count: 0,
-            content_sha256: hex_bytea(&[]),
-            domain_as_reported: policy.domain_as_reported.as_deref(),
-            p: policy.p,
-            sp: policy.sp,
-            np: policy.np,
-            adkim: policy.adkim,
-            aspf: policy.aspf,
-            pct: policy.pct,
-            fo: policy.fo.as_deref(),
-            testing: policy.testing,
-            discovery_method: policy.discovery_method,
-            version: header.version.as_deref(),
-            xml_namespace: header.xml_namespace.as_deref(),
-            email: metadata.email.as_deref(),
-            extra_contact_info: metadata.extra_contact_info.as_deref(),
-            generator: metadata.generator.as_deref(),
-            errors: &metadata.error,
-            warnings: &[],
-            mail_from_domain: mail.and_then(|mail| mail.from_domain.as_deref()),
-            mail_dkim_domains: mail.map(|mail| mail.dkim_domains.as_slice()),
-            mail_dmarc_pass: mail.and_then(|mail| mail.dmarc_pass),
-        }
+    fn policy(&self) -> &'a PolicyPublished {
+        &self.header.policy_published
     }
+
+    fn mail(&self) -> Option<&'a Authenticity> {
+        self.delivery.authenticity.as_ref()
+    }
+
+    /// One of the totals, 0 while it is not known.
+    fn total(&self, total: impl Fn(&Summary) -> u64) -> i64 {
+        self.totals.map_or(0, |summary| {
+            i64::try_from(total(summary)).unwrap_or(i64::MAX)
+        })
+    }
+
+    fn content_sha256(&self) -> Vec<u8> {
+        self.totals
+            .map_or_else(Vec::new, |summary| summary.content_sha256.to_vec())
+    }
+
+    fn warnings(&self) -> String {
+        let warnings = self.totals.map_or(&[][..], |summary| &summary.warnings);
+        serde_json::to_string(warnings).expect("plain strings go into a growing buffer")
+    }
+}
+
+/// One value of each row: a column, as `unnest` takes it.
+fn column<'r, 'a, T>(
+    rows: &'r [NewReportRow<'a>],
+    value: impl Fn(&'r NewReportRow<'a>) -> T,
+) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
 /// Inserts those of the reports that are not stored yet and returns their ids.
@@ -156,16 +123,120 @@ pub(crate) async fn insert_reports(
             domain_id, report_uid, delivery_id, received_at, org_name, report_id, begin_at, end_at, day, day_count,
             record_count, skipped_count, message_count, dmarc_pass_count, content_sha256, domain_as_reported,
             p, sp, np, adkim, aspf, pct, fo, testing, discovery_method, version, xml_namespace,
-            email, extra_contact_info, generator, errors, warnings,
-            mail_from_domain, mail_dkim_domains, mail_dmarc_pass
-        from jsonb_populate_recordset(null::reports, $1)
+            email, extra_contact_info, generator, errors::text[], warnings::jsonb,
+            mail_from_domain, mail_dkim_domains::text[], mail_dmarc_pass
+        from unnest(
+            $1::bigint[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[],
+            $8::timestamptz[], $9::date[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+            $15::bytea[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::smallint[],
+            $23::text[], $24::boolean[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],
+            $31::text[], $32::text[], $33::text[], $34::text[], $35::boolean[]
+        ) as new (
+            domain_id, report_uid, delivery_id, received_at, org_name, report_id, begin_at,
+            end_at, day, day_count, record_count, skipped_count, message_count, dmarc_pass_count,
+            content_sha256, domain_as_reported, p, sp, np, adkim, aspf, pct,
+            fo, testing, discovery_method, version, xml_namespace, email, extra_contact_info, generator,
+            errors, warnings, mail_from_domain, mail_dkim_domains, mail_dmarc_pass
+        )
         on conflict (domain_id, report_uid, day) do nothing
         returning report_uid
         "#,
-        Json(rows) as _
+        &column(rows, |row| row.domain_id),
+        &column(rows, |row| row.report_uid),
+        &column(rows, |row| row.delivery.delivery_id),
+        &column(rows, |row| row.delivery.received_at),
+        &column(rows, |row| row.metadata().org_name.as_str()) as _,
+        &column(rows, |row| row.metadata().report_id.as_str()) as _,
+        &column(rows, |row| at(row.metadata().date_range.begin)),
+        &column(rows, |row| at(row.metadata().date_range.end)),
+        &column(rows, |row| row.day),
+        &column(rows, |row| row.day_count),
+        &column(rows, |row| row.total(|totals| totals.record_count)),
+        &column(rows, |row| row.total(|totals| totals.skipped_count)),
+        &column(rows, |row| row.total(|totals| totals.message_count)),
+        &column(rows, |row| row.total(|totals| totals.dmarc_pass_count)),
+        &column(rows, NewReportRow::content_sha256),
+        &column(rows, |row| row.policy().domain_as_reported.as_deref()) as _,
+        &column(rows, |row| row.policy().p.map(Policy::as_str)) as _,
+        &column(rows, |row| row.policy().sp.map(Policy::as_str)) as _,
+        &column(rows, |row| row.policy().np.map(Policy::as_str)) as _,
+        &column(rows, |row| row.policy().adkim.map(Alignment::as_str)) as _,
+        &column(rows, |row| row.policy().aspf.map(Alignment::as_str)) as _,
+        &column(rows, |row| row.policy().pct.map(i16::from)) as _,
+        &column(rows, |row| row.policy().fo.as_deref()) as _,
+        &column(rows, |row| row.policy().testing) as _,
+        &column(rows, |row| row.policy().discovery_method.map(DiscoveryMethod::as_str)) as _,
+        &column(rows, |row| row.header.version.as_deref()) as _,
+        &column(rows, |row| row.header.xml_namespace.as_deref()) as _,
+        &column(rows, |row| row.metadata().email.as_deref()) as _,
+        &column(rows, |row| row.metadata().extra_contact_info.as_deref()) as _,
+        &column(rows, |row| row.metadata().generator.as_deref()) as _,
+        &column(rows, |row| array_literal(&row.metadata().error)),
+        &column(rows, NewReportRow::warnings),
+        &column(rows, |row| row.mail().and_then(|mail| mail.from_domain.as_deref())) as _,
+        &column(rows, |row| row.mail().map(|mail| array_literal(&mail.dkim_domains))) as _,
+        &column(rows, |row| row.mail().and_then(|mail| mail.dmarc_pass)) as _
     )
     .fetch_all(connection)
     .await?)
+}
+
+/// Sets what is known of a report only after its last record.
+pub(crate) async fn complete_report(
+    connection: &mut PgConnection,
+    row: &NewReportRow<'_>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        update reports
+        set
+            day_count = $4,
+            record_count = $5,
+            skipped_count = $6,
+            message_count = $7,
+            dmarc_pass_count = $8,
+            content_sha256 = $9,
+            version = $10,
+            warnings = $11::text::jsonb
+        where domain_id = $1
+            and report_uid = $2
+            and day = $3
+        "#,
+        row.domain_id,
+        row.report_uid,
+        row.day,
+        row.day_count,
+        row.total(|totals| totals.record_count),
+        row.total(|totals| totals.skipped_count),
+        row.total(|totals| totals.message_count),
+        row.total(|totals| totals.dmarc_pass_count),
+        row.content_sha256(),
+        row.header.version.as_deref(),
+        row.warnings()
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Texts as PostgreSQL writes an array of them.
+pub(crate) fn array_literal(texts: &[String]) -> String {
+    let mut literal = String::from("{");
+    for (number, text) in texts.iter().enumerate() {
+        if number > 0 {
+            literal.push(',');
+        }
+        literal.push('"');
+        for character in text.chars() {
+            if matches!(character, '"' | '\\') {
+                literal.push('\\');
+            }
+            literal.push(character);
+        }
+        literal.push('"');
+    }
+    literal.push('}');
+    literal
 }
 
 /// What is stored under an identity: enough to tell a duplicate from a conflict.
@@ -197,13 +268,25 @@ pub(crate) async fn stored_reports(
     .await?)
 }
 
-pub(crate) fn hex_bytea(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(2 + 2 * bytes.len());
-    text.push_str("\\x");
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        _ = write!(text, "{byte:02x}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_an_element_of_an_array() {
+        let texts = [
+            "plain",
+            "",
+            "null",
+            "a,b",
+            r#"say "no""#,
+            r"back\slash",
+            "{x}",
+        ];
+        let literal = array_literal(&texts.map(String::from));
+        assert_eq!(
+            literal,
+            r#"{"plain","","null","a,b","say \"no\"","back\\slash","{x}"}"#
+        );
     }
-    text
 }

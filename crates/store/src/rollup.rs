@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use report::{Disposition, Record};
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::Serialize;
 use time::Date;
 
-use crate::{json::iso_day, query::Totals};
+use crate::query::Totals;
 
 /// Sums in one row at most: one address is read from a row in half a millisecond, and a large day is a few rows.
 pub(crate) const BLOCK_SUMS_MAX: usize = 2_000;
@@ -86,16 +86,14 @@ pub(crate) fn merge(sums: &mut Vec<Sum<'_>>) {
 }
 
 /// A row of `source_day_arrivals` or `source_day_blocks`.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct SourceDayBlock<'a> {
     pub(crate) domain_id: i64,
-    #[serde(serialize_with = "iso_day")]
     pub(crate) day: Date,
     pub(crate) first_source: IpAddr,
     pub(crate) last_source: IpAddr,
     pub(crate) sum_count: i32,
     pub(crate) source_report_count: i64,
-    #[serde(flatten, serialize_with = "total_columns")]
     pub(crate) totals: Totals,
     pub(crate) source_ips: Vec<IpAddr>,
     pub(crate) key_numbers: Vec<i16>,
@@ -148,16 +146,6 @@ impl<'a> SourceDayBlock<'a> {
             keys,
         })
     }
-}
-
-/// The totals by the names of their columns.
-fn total_columns<S: Serializer>(totals: &Totals, serializer: S) -> Result<S::Ok, S::Error> {
-    let columns = totals.columns();
-    let mut map = serializer.serialize_map(Some(columns.len()))?;
-    for (name, total) in columns {
-        map.serialize_entry(name, &total)?;
-    }
-    map.end()
 }
 
 /// One number for each sum; none when each is 1, which is the common case.

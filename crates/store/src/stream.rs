@@ -1,7 +1,7 @@
 //! One large report, streamed into a transaction of its own.
 
 use report::{Header, Record, Summary};
-use sqlx::{PgConnection, Postgres, Transaction, types::Json};
+use sqlx::{Postgres, Transaction};
 
 use crate::{
     Delivery, Error, Outcome, Store,
@@ -11,7 +11,9 @@ use crate::{
     fill::fill_rollup,
     ledger::{Progress, record_deliveries},
     record_block::record_blocks,
-    report_row::{NewReportRow, ReportKey, StoredReport, insert_reports, stored_reports},
+    report_row::{
+        NewReportRow, ReportKey, StoredReport, complete_report, insert_reports, stored_reports,
+    },
 };
 
 /// A report being stored while it is read. Dropping it stores nothing.
@@ -99,36 +101,4 @@ impl ReportStream<'_> {
         self.transaction.commit().await?;
         Ok(row)
     }
-}
-
-/// Sets what is known of a report only after its last record.
-async fn complete_report(
-    connection: &mut PgConnection,
-    row: &NewReportRow<'_>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        r#"
-        update reports
-        set
-            day_count = complete.day_count,
-            record_count = complete.record_count,
-            skipped_count = complete.skipped_count,
-            message_count = complete.message_count,
-            dmarc_pass_count = complete.dmarc_pass_count,
-            content_sha256 = complete.content_sha256,
-            version = complete.version,
-            warnings = complete.warnings
-        from jsonb_populate_record(null::reports, $3) as complete
-        where reports.domain_id = $1
-            and reports.report_uid = $2
-            and reports.day = $4
-        "#,
-        row.domain_id,
-        row.report_uid,
-        Json(row) as _,
-        row.day
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

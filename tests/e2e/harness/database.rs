@@ -19,8 +19,16 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) async fn fresh() -> Self {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Self::copy_of(TEMPLATE.get_or_init(make_template).await).await
+    }
+
+    /// One without the schema.
+    pub(crate) async fn empty() -> Self {
+        Self::copy_of("template0").await
+    }
+
+    async fn copy_of(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let template = TEMPLATE.get_or_init(make_template).await;
         let name = format!(
             "ruad_test_{}_{}",
             std::process::id(),

@@ -54,6 +54,8 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        // Made-up reports are of fixed days, which would be too old.
+        command.env("RUAD_RETENTION__RECORDS", "0");
         Self {
             command,
             input: Vec::new(),
@@ -225,6 +227,19 @@ impl Serving {
             address: address.unwrap(),
             process,
         }
+    }
+
+    /// Waits until the database is there and has its schema.
+    pub(crate) async fn ready(&self) {
+        eventually("the service is ready", async || {
+            let request = hyper::Request::get("/readyz")
+                .header("host", self.address.to_string())
+                .body(http_body_util::Full::default())
+                .unwrap();
+            let answer = super::http::send(self.address, request).await;
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
     }
 
     /// An upload; `None` while the server cannot be reached.

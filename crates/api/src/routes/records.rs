@@ -147,6 +147,7 @@ impl TryFrom<RecordRow> for Record {
     responses(
         (status = 200, description = "Records in the order of the report", body = RecordList),
         (status = 404, description = "`unknown_report`", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "`records_expired`: they are kept no longer (`retention.records`)", body = Problem, content_type = "application/problem+json"),
         Problem
     )
 )]
@@ -161,6 +162,13 @@ pub(super) async fn list(
         .store()
         .records(report_uid, report.day, after, query.limit.rows())
         .await?;
+    let is_empty = report.record_count == report.skipped_count;
+    if rows.is_empty() && !is_empty {
+        let forgotten = state.store().are_records_forgotten(report_uid, report.day);
+        if forgotten.await? {
+            return Err(Error::RecordsExpired(report_uid));
+        }
+    }
     let next = query.limit.cut(&mut rows, |row| row.position);
     Ok(Json(RecordList {
         items: rows

@@ -123,21 +123,23 @@ pub(super) async fn get(
              ..
          }| (*count, domain.as_str()),
     );
-    let mut rows = state
+    let store::SourceTotals {
+        mut domains,
+        series,
+    } = state
         .store()
-        .source_domains(source_ip, days.range, after, query.limit.rows())
+        .source(source_ip, days.range, after, query.limit.rows())
         .await?;
-    let next = query.limit.cut(&mut rows, |row| {
+    let next = query.limit.cut(&mut domains, |row| {
         days.after((row.totals.message_count, row.domain.clone()))
     });
-    let series = state.store().source_series(source_ip, days.range).await?;
     let series: Vec<SeriesDay> = series.into_iter().map(SeriesDay::from).collect();
     Ok(Json(SourceSummary {
         source_ip,
         from: days.from(),
         to: days.to(),
         totals: Totals::of(&series),
-        items: rows.into_iter().map(SourceDomain::from).collect(),
+        items: domains.into_iter().map(SourceDomain::from).collect(),
         next,
         series,
     }))

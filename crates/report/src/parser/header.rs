@@ -18,6 +18,24 @@ const TEXT_CHARS_MAX: usize = 2000;
 /// Texts of `<error>` kept (M21).
 const ERRORS_MAX: usize = 100;
 
+/// Where an element stands. Its path is put together only if there is something to say about it.
+#[derive(Clone, Copy, Debug)]
+struct Element {
+    parent: &'static str,
+    tag: Tag,
+}
+
+impl Element {
+    fn of(parent: &'static str, tag: Tag) -> Self {
+        Self { parent, tag }
+    }
+
+    fn path(self) -> String {
+        let separator = if self.parent.is_empty() { "" } else { "/" };
+        [self.parent, separator, self.tag.name()].concat()
+    }
+}
+
 /// The header as far as it has been read.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -67,8 +85,9 @@ impl Pass {
         if std::mem::replace(&mut self.draft.seen_version, true) {
             return self.repeated("version");
         }
+        let element = Element::of("", Tag::Version);
         let text = self.reader.text()?;
-        self.draft.version = stored(&text, NAME_CHARS_MAX, "version", &mut self.notes);
+        self.draft.version = stored(&text, NAME_CHARS_MAX, element, &mut self.notes);
         Ok(())
     }
 
@@ -81,9 +100,9 @@ impl Pass {
         let (mut org_name, mut email, mut contact) = (None, None, None);
         let (mut report_id, mut date_range, mut generator) = (None, None, None);
         while let Some(tag) = self.reader.next()? {
-            let element = element_of("report_metadata", tag);
+            let element = Element::of("report_metadata", tag);
             if tag != Tag::Unknown && tag != Tag::Error && seen.again(tag) {
-                self.repeated(&element)?;
+                self.repeated(&element.path())?;
                 continue;
             }
             let (slot, chars_max) = match tag {
@@ -93,7 +112,7 @@ impl Pass {
                 Tag::ReportId => (&mut report_id, REPORT_ID_CHARS_MAX),
                 Tag::Generator => (&mut generator, NAME_CHARS_MAX),
                 Tag::Error => {
-                    self.error(&element, &mut error)?;
+                    self.error(element, &mut error)?;
                     continue;
                 }
                 Tag::DateRange => {
@@ -105,7 +124,7 @@ impl Pass {
                     continue;
                 }
             };
-            *slot = stored(&self.reader.text()?, chars_max, &element, &mut self.notes);
+            *slot = stored(&self.reader.text()?, chars_max, element, &mut self.notes);
         }
         let offset = self.reader.offset();
         let email = email.map(|text| address(&text).to_owned());
@@ -130,7 +149,7 @@ impl Pass {
         Ok(())
     }
 
-    fn error(&mut self, element: &str, errors: &mut Vec<String>) -> Result<(), Error> {
+    fn error(&mut self, element: Element, errors: &mut Vec<String>) -> Result<(), Error> {
         let text = stored(
             &self.reader.text()?,
             TEXT_CHARS_MAX,
@@ -141,7 +160,8 @@ impl Pass {
             errors.extend(text);
         } else {
             let offset = self.reader.offset();
-            self.notes.add(WarningCode::Omitted, element, offset);
+            self.notes
+                .add(WarningCode::Omitted, &element.path(), offset);
         }
         Ok(())
     }
@@ -151,7 +171,7 @@ impl Pass {
         let start = self.reader.offset();
         let (mut begin, mut end) = (None, None);
         while let Some(tag) = self.reader.next()? {
-            let element = element_of(PATH, tag);
+            let element = Element::of(PATH, tag);
             let slot = match tag {
                 Tag::Begin => &mut begin,
                 Tag::End => &mut end,
@@ -161,14 +181,15 @@ impl Pass {
                 }
             };
             if slot.is_some() {
-                self.repeated(&element)?;
+                self.repeated(&element.path())?;
                 continue;
             }
             let text = self.reader.text()?;
             if text.value.is_empty() {
-                return Err(missing(&element, text.offset));
+                return Err(missing(&element.path(), text.offset));
             }
             let Some(time) = timestamp(&text.value) else {
+                let element = element.path();
                 let detail = format!("{element} is {}", quoted(text.value.as_bytes()));
                 return Err(Error::new(Code::BadValue, text.offset, detail).at(element));
             };
@@ -176,7 +197,7 @@ impl Pass {
             if time.was_milliseconds {
                 let code = WarningCode::Milliseconds;
                 self.notes
-                    .add_text(code, &element, text.offset, &text.value);
+                    .add_text(code, &element.path(), text.offset, &text.value);
             }
         }
         let range = DateRange {
@@ -211,9 +232,9 @@ impl Pass {
             testing: None,
         };
         while let Some(tag) = self.reader.next()? {
-            let element = element_of(PATH, tag);
+            let element = Element::of(PATH, tag);
             if tag != Tag::Unknown && seen.again(tag) {
-                self.repeated(&element)?;
+                self.repeated(&element.path())?;
                 continue;
             }
             match tag {
@@ -228,7 +249,7 @@ impl Pass {
                 | Tag::Fo
                 | Tag::Testing => {
                     let text = self.reader.text()?;
-                    set_policy(&mut policy, tag, &text, &element, &mut self.notes);
+                    set_policy(&mut policy, &text, element, &mut self.notes);
                 }
                 _ => self.unknown(PATH)?,
             }
@@ -241,14 +262,8 @@ impl Pass {
     }
 }
 
-fn set_policy(
-    policy: &mut PolicyPublished,
-    tag: Tag,
-    text: &Text<'_>,
-    element: &str,
-    notes: &mut Notes,
-) {
-    match tag {
+fn set_policy(policy: &mut PolicyPublished, text: &Text<'_>, element: Element, notes: &mut Notes) {
+    match element.tag {
         Tag::Domain => {
             let Some(reported) = stored(text, NAME_CHARS_MAX, element, notes) else {
                 return;
@@ -283,10 +298,15 @@ fn set_policy(
 }
 
 /// Text to keep: `None` if empty, cut to its limit with a warning.
-fn stored(text: &Text<'_>, chars_max: usize, element: &str, notes: &mut Notes) -> Option<String> {
+fn stored(
+    text: &Text<'_>,
+    chars_max: usize,
+    element: Element,
+    notes: &mut Notes,
+) -> Option<String> {
     let (value, is_cut) = clean(&text.value, chars_max);
     if is_cut {
-        notes.add(WarningCode::TextCut, element, text.offset);
+        notes.add(WarningCode::TextCut, &element.path(), text.offset);
     }
     let value = value.trim();
     (!value.is_empty()).then(|| value.to_owned())
@@ -296,7 +316,7 @@ fn stored(text: &Text<'_>, chars_max: usize, element: &str, notes: &mut Notes) -
 fn enumerated<T>(
     text: &Text<'_>,
     from_word: fn(&str) -> Option<T>,
-    element: &str,
+    element: Element,
     notes: &mut Notes,
 ) -> Option<T> {
     if text.value.is_empty() {
@@ -305,13 +325,9 @@ fn enumerated<T>(
     let value = word(&text.value, from_word);
     if value.is_none() {
         let code = WarningCode::UnknownValue;
-        notes.add_text(code, element, text.offset, &text.value);
+        notes.add_text(code, &element.path(), text.offset, &text.value);
     }
     value
-}
-
-fn element_of(parent: &str, tag: Tag) -> String {
-    format!("{parent}/{}", tag.name())
 }
 
 fn missing(element: &str, offset: u64) -> Error {

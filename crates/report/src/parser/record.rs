@@ -289,6 +289,9 @@ pub(super) fn stored(
     element: &str,
     notes: &mut Notes,
 ) -> Option<CompactString> {
+    if text.is_simple && text.value.len() <= chars_max {
+        return (!text.value.is_empty()).then(|| CompactString::new(&text.value));
+    }
     let value = cut(text, chars_max, element, notes);
     (!value.is_empty()).then(|| value.into())
 }
@@ -299,6 +302,10 @@ pub(super) fn stored_domain(
     element: &str,
     notes: &mut Notes,
 ) -> Option<CompactString> {
+    let name = &*text.value;
+    if text.is_simple && name.len() <= NAME_CHARS_MAX && !name.ends_with('.') {
+        return (!name.is_empty()).then(|| name.into());
+    }
     let value = cut(text, NAME_CHARS_MAX, element, notes);
     let domain = domain(&value);
     (!domain.is_empty()).then(|| domain.into())

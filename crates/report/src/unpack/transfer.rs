@@ -64,22 +64,42 @@ fn is_base64_of_report(text: &[u8]) -> bool {
 /// Decodes base64, leaving out whatever is not of its alphabet. Padding ends a group, not the text: some senders
 /// encode in pieces.
 fn base64(text: &[u8]) -> Vec<u8> {
-    const VALUES: [u8; 256] = base64_values();
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let (mut group, mut digits) = (0_u32, 0);
-    for &byte in text {
-        let value = VALUES[usize::from(byte)];
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        // Nearly all of a text is groups that nothing stands in.
+        if digits == 0
+            && let Some(whole) = rest.first_chunk()
+            && let Some(decoded) = whole_group(whole)
+        {
+            bytes.extend_from_slice(&decoded);
+            rest = &rest[4..];
+            continue;
+        }
+        rest = after;
+        let value = VALUES[usize::from(*byte)];
         if value < 64 {
             group = group << 6 | u32::from(value);
             digits += 1;
         }
-        if digits == 4 || byte == b'=' {
+        if digits == 4 || *byte == b'=' {
             push_group(&mut bytes, group, digits);
             (group, digits) = (0, 0);
         }
     }
     push_group(&mut bytes, group, digits);
     bytes
+}
+
+fn whole_group(digits: &[u8; 4]) -> Option<[u8; 3]> {
+    let values = digits.map(|digit| VALUES[usize::from(digit)]);
+    let group = values
+        .iter()
+        .fold(0, |group, &value| group << 6 | u32::from(value));
+    let [_, first, second, third] = group.to_be_bytes();
+    let is_whole = values.iter().all(|&value| value < 64);
+    is_whole.then_some([first, second, third])
 }
 
 fn push_group(bytes: &mut Vec<u8>, group: u32, digits: usize) {
@@ -92,6 +112,9 @@ fn push_group(bytes: &mut Vec<u8>, group: u32, digits: usize) {
     .to_be_bytes();
     bytes.extend_from_slice(&[first, second, third][..digits - 1]);
 }
+
+/// The values of base64's digits; of other bytes, more than any digit's.
+const VALUES: [u8; 256] = base64_values();
 
 const fn base64_values() -> [u8; 256] {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

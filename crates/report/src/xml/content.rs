@@ -13,6 +13,7 @@ use crate::{Code, Error};
 
 impl Reader {
     /// Consumes text up to the next `<`, and collects it.
+    #[cold]
     pub(super) fn run_of_text(&mut self) -> Result<(), Error> {
         let start = self.text.len();
         loop {
@@ -65,6 +66,7 @@ impl Reader {
 
     /// Reads what begins with `<!` or `<?`: comments and processing instructions are skipped, CDATA is text (D12), a
     /// document type declaration is the end (D13).
+    #[cold]
     pub(super) fn markup(&mut self) -> Result<(), Error> {
         const CDATA: &[u8] = b"<![CDATA[";
         const DOCTYPE: &[u8] = b"<!DOCTYPE";

@@ -52,7 +52,7 @@ impl Reader {
                     // D8: IKEA opened a schema in front of the report and never closed it.
                     if prolog.stray_schema.is_none() && local_name_of(&root) == b"schema" {
                         prolog.stray_schema = Some(offset);
-                        self.start_tag()?;
+                        self.start_tag_in_full()?;
                         self.pop();
                         self.is_empty = false;
                         continue;
@@ -71,7 +71,7 @@ impl Reader {
     fn root(&mut self, tag: &[u8], mut prolog: Prolog) -> Result<Prolog, Error> {
         let offset = self.window.offset();
         let name = &tag[1..1 + name_length(&tag[1..])];
-        if self.start_tag()? != Tag::Feedback {
+        if self.start_tag_in_full()? != Tag::Feedback {
             let detail = format!("the root element is {}", quoted(name));
             return Err(Error::new(Code::NotAReport, offset, detail));
         }

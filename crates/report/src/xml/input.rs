@@ -12,51 +12,59 @@ const PREFIX_BYTES: usize = 4096;
 
 pub(super) struct Input {
     counted: Counted,
-    /// What was read ahead to find out the encoding, and how much of it has been given out.
-    prefix: Vec<u8>,
-    prefix_start: usize,
     transcoder: Option<Transcoder>,
-    /// Bytes of a byte order mark left out in front.
-    pub(super) mark_bytes: usize,
 }
 
 impl Input {
     pub(super) fn open(xml: &Xml, limits: &Limits) -> Result<Self, Error> {
-        let mut counted = Counted {
-            reader: xml.source.open()?,
-            hash: Sha256::new(),
-            offset: 0,
-            budget: xml.budget.clone(),
-            bytes_max: limits.report_bytes,
-        };
-        let mut prefix = vec![0; PREFIX_BYTES];
+        Ok(Self {
+            counted: Counted {
+                reader: xml.source.open()?,
+                hash: Sha256::new(),
+                offset: 0,
+                budget: xml.budget.clone(),
+                bytes_max: limits.report_bytes,
+            },
+            transcoder: None,
+        })
+    }
+
+    /// The first read, which finds out the encoding. Fills `out`, which must hold an XML declaration, and gives the
+    /// lengths of the byte order mark and of all that is there, mark included; that is nothing where bytes must be
+    /// converted.
+    pub(super) fn read_first(&mut self, out: &mut [u8]) -> Result<(usize, usize), Error> {
+        let length = self.read(out)?;
+        let (encoding, mark_bytes) = detect(&out[..length.min(PREFIX_BYTES)])?;
+        if encoding == UTF_8 {
+            return Ok((mark_bytes, length));
+        }
+        let mut transcoder = Transcoder::new(encoding);
+        transcoder.decode(&out[mark_bytes..length]);
+        self.transcoder = Some(transcoder);
+        Ok((mark_bytes, mark_bytes))
+    }
+
+    /// Reads UTF-8, except that what was declared UTF-8 is passed on as it is. Fills `out` unless the document ends.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let mut length = 0;
-        while length < PREFIX_BYTES {
-            match counted.read(&mut prefix[length..])? {
+        while length < out.len() {
+            let out = &mut out[length..];
+            match self.read_some(out)? {
                 0 => break,
                 read => length += read,
             }
         }
-        prefix.truncate(length);
-        let (encoding, mark_bytes) = detect(&prefix)?;
-        Ok(Self {
-            counted,
-            prefix,
-            prefix_start: mark_bytes,
-            transcoder: (encoding != UTF_8).then(|| Transcoder::new(encoding)),
-            mark_bytes,
-        })
+        Ok(length)
     }
 
-    /// Reads UTF-8, except that what was declared UTF-8 is passed on as it is.
-    pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+    fn read_some(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let Some(transcoder) = &mut self.transcoder else {
-            return read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, out);
+            return self.counted.read(out);
         };
         while transcoder.needs_raw() {
-            let raw = &mut transcoder.raw;
-            let read = read_raw(&mut self.counted, &self.prefix, &mut self.prefix_start, raw)?;
-            transcoder.decode(read);
+            let mut raw = [0; 8 * 1024];
+            let read = self.counted.read(&mut raw)?;
+            transcoder.decode(&raw[..read]);
         }
         Ok(transcoder.take(out))
     }
@@ -72,21 +80,6 @@ impl Input {
     pub(super) fn sha256(&self) -> [u8; 32] {
         self.counted.hash.clone().finalize().into()
     }
-}
-
-fn read_raw(
-    counted: &mut Counted,
-    prefix: &[u8],
-    prefix_start: &mut usize,
-    out: &mut [u8],
-) -> Result<usize, Error> {
-    let mut rest = &prefix[*prefix_start..];
-    if rest.is_empty() {
-        return counted.read(out);
-    }
-    let read = rest.read(out).unwrap_or_default();
-    *prefix_start += read;
-    Ok(read)
 }
 
 /// Counts, limits and hashes the decompressed bytes.
@@ -123,7 +116,6 @@ impl Counted {
 /// Converts a buffer at a time into one that has room for whatever becomes of it.
 struct Transcoder {
     decoder: Decoder,
-    raw: Vec<u8>,
     text: String,
     /// How much of the text has been given out.
     text_start: usize,
@@ -135,7 +127,6 @@ impl Transcoder {
     fn new(encoding: &'static Encoding) -> Self {
         Self {
             decoder: encoding.new_decoder_without_bom_handling(),
-            raw: vec![0; 32 * 1024],
             text: String::new(),
             text_start: 0,
             is_finished: false,
@@ -147,9 +138,8 @@ impl Transcoder {
         self.text_start == self.text.len() && !self.is_finished
     }
 
-    /// Decodes the first bytes of `raw`; none means that the document ends.
-    fn decode(&mut self, raw_bytes: usize) {
-        let raw = &self.raw[..raw_bytes];
+    /// Decodes the next bytes; none means that the document ends.
+    fn decode(&mut self, raw: &[u8]) {
         self.is_finished = raw.is_empty();
         self.text.clear();
         self.text_start = 0;

@@ -32,6 +32,23 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
+/// A one in each of the eight bytes of a word, the first of which is the lowest.
+const LANES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = LANES << 7;
+
+/// Marks, by their top bits, the bytes of a word that are at least `least`. Bytes that are no ASCII may or may not be
+/// marked.
+#[inline]
+const fn at_least(least: u8, word: u64) -> u64 {
+    (word | TOPS) - LANES * least as u64
+}
+
+/// The number of the first byte that is marked, or not zero.
+#[inline]
+const fn first_of(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
 #[inline]
 fn length_of(class: u8, bytes: &[u8]) -> usize {
     bytes
@@ -45,13 +62,47 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
     length_of(PLAIN, bytes)
 }
 
+/// The length of plain text without blanks, capital letters and most punctuation: of what most elements hold. Measured
+/// eight bytes at a time, it may end early where `bytes` end.
+#[inline]
+pub(super) fn simple_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(chunk) = bytes[length..].first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let is_upper = at_least(b'^', word) & !at_least(0x7f, word);
+        let is_lower = at_least(b'\'', word) & !at_least(b'<', word);
+        let others = (word | !(is_upper | is_lower)) & TOPS;
+        if others != 0 {
+            return length + first_of(others);
+        }
+        length += 8;
+    }
+    length
+}
+
 pub(super) fn text_length(bytes: &[u8]) -> usize {
     length_of(TEXT, bytes)
 }
 
+/// Most blanks are a line break and an indentation, which is measured eight bytes at a time.
 #[inline]
 pub(super) fn blank_length(bytes: &[u8]) -> usize {
-    length_of(BLANK, bytes)
+    const SPACES: u64 = LANES * b' ' as u64;
+    let mut length = 0;
+    while let Some(&byte) = bytes.get(length)
+        && is_blank(byte)
+    {
+        length += 1;
+        while let Some(chunk) = bytes[length..].first_chunk() {
+            let others = u64::from_le_bytes(*chunk) ^ SPACES;
+            if others != 0 {
+                length += first_of(others);
+                break;
+            }
+            length += 8;
+        }
+    }
+    length
 }
 
 #[inline]
@@ -59,6 +110,7 @@ pub(super) fn name_length(bytes: &[u8]) -> usize {
     length_of(NAME, bytes)
 }
 
+#[inline]
 pub(super) fn is_blank(byte: u8) -> bool {
     CLASSES[usize::from(byte)] & BLANK != 0
 }
@@ -102,5 +154,39 @@ fn char_of(digits: &[u8], radix: u32) -> Option<char> {
         '\t' | '\n' | '\r' => char::from_u32(number),
         '\0'..' ' | '\u{fffe}' | '\u{ffff}' => None,
         char => Some(char),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With every byte at every place of a word and of the next one.
+    fn check_all(length: fn(&[u8]) -> usize, fill: u8, belongs: fn(u8) -> bool) {
+        for place in 0..16 {
+            for byte in 0..=u8::MAX {
+                let mut bytes = [fill; 24];
+                bytes[place] = byte;
+                let expected = if belongs(byte) { 24 } else { place };
+                assert_eq!(length(&bytes), expected, "{byte:#x} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn simple_text() {
+        check_all(
+            simple_length,
+            b'a',
+            |byte| matches!(byte, b'\''..b'<' | b'^'..=b'~'),
+        );
+    }
+
+    #[test]
+    fn blanks() {
+        check_all(blank_length, b' ', is_blank);
+        assert_eq!(blank_length(b"\r\n\t\t  <"), 6);
+        assert_eq!(blank_length(b" "), 1);
+        assert_eq!(blank_length(b""), 0);
     }
 }

@@ -25,19 +25,21 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn open(xml: &Xml, limits: &Limits) -> Result<Self, Error> {
-        let input = Input::open(xml, limits)?;
+        let mut input = Input::open(xml, limits)?;
         // Twice the longest token, so that there is room to read on whatever of one is still unread.
         let buffer_bytes_max = WINDOW_BYTES.max(limits.text_bytes.saturating_mul(2));
         // One byte more than a small document, so that its end is seen without growing.
         let size_bytes = xml.source.plain_size_bytes()?.unwrap_or(WINDOW_BYTES_FIRST);
         let buffer_bytes = usize::try_from(size_bytes.saturating_add(1)).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; buffer_bytes.clamp(WINDOW_BYTES_MIN, buffer_bytes_max)];
+        let (start, end) = input.read_first(&mut buffer)?;
         Ok(Self {
-            base: input.mark_bytes as u64,
             input,
-            buffer: vec![0; buffer_bytes.clamp(WINDOW_BYTES_MIN, buffer_bytes_max)],
+            buffer,
             buffer_bytes_max,
-            start: 0,
-            end: 0,
+            start,
+            end,
+            base: 0,
             gap_start: 0,
             gap_bytes_max: limits.record_gap_bytes,
         })
@@ -81,14 +83,9 @@ impl Window {
             let grown = (self.buffer.len() * 4).min(self.buffer_bytes_max);
             self.buffer.resize(grown, 0);
         }
-        let end_before = self.end;
-        while self.end < self.buffer.len() {
-            match self.input.read(&mut self.buffer[self.end..])? {
-                0 => break,
-                read => self.end += read,
-            }
-        }
-        Ok(self.end > end_before)
+        let read = self.input.read(&mut self.buffer[self.end..])?;
+        self.end += read;
+        Ok(read > 0)
     }
 
     /// Reads on until `length` bytes can be seen; `false` if the document is shorter.

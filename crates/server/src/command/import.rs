@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::{
     Config,
     cli::{ImportArgs, SummaryFormat},
-    clock,
+    clock, compaction,
     database::Database,
     exit::Exit,
     output, serve,
@@ -35,8 +35,9 @@ pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<Exit> {
     let started = Instant::now();
     let (stop, stopped) = watch::channel(false);
     let progress = Progress::start();
+    let interrupted = stop_signal.clone();
     let stopper = tokio::spawn(async move {
-        stop_signal.cancelled().await;
+        interrupted.cancelled().await;
         // Nobody waits for it any more once the import is over.
         _ = stop.send(true);
     });
@@ -56,12 +57,14 @@ pub(crate) async fn import(config: &Config, args: ImportArgs) -> Result<Exit> {
     .await;
     stopper.abort();
     let listed = progress.finish();
+    let elapsed = started.elapsed();
+    compaction::compact_import(&database.store, &stop_signal).await;
     database.close().await;
 
     let imported = imported?;
     match args.format {
-        SummaryFormat::Json => output::print(&summary_json(&imported, started.elapsed()))?,
-        SummaryFormat::Text => output::print(&summary_text(&imported, started.elapsed()))?,
+        SummaryFormat::Json => output::print(&summary_json(&imported, elapsed))?,
+        SummaryFormat::Text => output::print(&summary_text(&imported, elapsed))?,
     }
     complain(&listed, &imported)?;
     Ok(if imported.unreadable > 0 || imported.interrupted {

@@ -21,17 +21,18 @@ use crate::{
 /// A row of the view `source_day_rows`.
 #[derive(Debug)]
 pub(crate) struct Block {
+    pub(crate) domain_id: i64,
     pub(crate) day: Date,
-    source_ips: Elements<IpAddr>,
-    key_numbers: Elements<i16>,
-    message_counts: Elements<i64>,
-    report_counts: Option<Elements<i32>>,
-    source_report_counts: Option<Elements<i32>>,
-    keys: Json<Vec<Key>>,
+    pub(crate) source_ips: Elements<IpAddr>,
+    pub(crate) key_numbers: Elements<i16>,
+    pub(crate) message_counts: Elements<i64>,
+    pub(crate) report_counts: Option<Elements<i32>>,
+    pub(crate) source_report_counts: Option<Elements<i32>>,
+    pub(crate) keys: Json<Vec<Key>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Key {
+pub(crate) struct Key {
     dkim_aligned: Option<bool>,
     spf_aligned: Option<bool>,
     disposition: Option<String>,
@@ -72,7 +73,7 @@ impl Block {
 }
 
 impl Key {
-    fn read(&self) -> Result<SumKey<'_>, Error> {
+    pub(crate) fn read(&self) -> Result<SumKey<'_>, Error> {
         let disposition = match self.disposition.as_deref() {
             Some(word) => Some(Disposition::from_word(word).ok_or_else(|| corrupt("keys"))?),
             None => None,
@@ -276,6 +277,7 @@ pub(crate) fn blocks(
         Block,
         r#"
         select
+            domain_id as "domain_id!",
             day as "day!",
             source_ips as "source_ips!: Elements<IpAddr>",
             key_numbers as "key_numbers!: Elements<i16>",

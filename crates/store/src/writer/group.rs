@@ -194,7 +194,7 @@ async fn write_records(
     }
     match record_count {
         0 => {}
-        1..=FEW_RECORDS => insert_few(connection, blocks, source_days).await?,
+        1..=FEW_RECORDS => insert_few(connection, &blocks, &source_days).await?,
         _ => {
             copy_rows(connection, "record_blocks", blocks.into_iter()).await?;
             copy_rows(connection, "source_day_arrivals", source_days.into_iter()).await?;
