@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     Setting,
-    beside::{Imported, MailSets},
+    beside::Supply,
     fill::{Filled, fill, lacking_bytes, migrate},
     import::{DATABASE, check, own_seconds, ruad_import},
     latency::{self, End, percentile},
@@ -28,7 +28,7 @@ pub(crate) fn measure(
     server: &mut Server,
     add: &mut impl FnMut(Section),
 ) -> Result<()> {
-    let mut sets = MailSets::make(setting)?;
+    let mut supply = Supply::make(setting)?;
     let mut space = Vec::new();
     let mut ingest = None;
     let databases = &setting.sizes.databases;
@@ -40,10 +40,9 @@ pub(crate) fn measure(
         }
         let filled = fill(setting, server, records)?;
         space.extend(space_rows(server, &filled)?);
-        sets.begin_again();
-        add(answers(setting, server, &filled, &mut sets)?);
+        add(answers(setting, server, &filled, &mut supply)?);
         if Some(&records) == databases.last() {
-            ingest = Some(ingest_rates(setting, server, &filled, &sets)?);
+            ingest = Some(ingest_rates(setting, server, &filled, &mut supply)?);
         }
         server.query(
             "postgres",
@@ -78,7 +77,7 @@ fn answers(
     setting: &Setting,
     server: &Server,
     filled: &Filled,
-    sets: &mut MailSets,
+    supply: &mut Supply,
 ) -> Result<Section> {
     let routes = routes(server, filled)?;
     let mut rows: Vec<Vec<String>> = routes
@@ -106,9 +105,9 @@ fn answers(
     let mut beside = Vec::new();
     for clients in CLIENTS {
         let work = || ask(setting, server, filled, &routes, clients, &mut peak_mib);
-        let (column, imported) = sets.import_beside(setting, server, &filled.database, work)?;
+        let (column, rate) = supply.import_beside(setting, server, &filled.database, work)?;
         add_column(column);
-        beside.push(import_text(&imported));
+        beside.push(thousands(rate));
     }
     Ok(Section {
         title: format!("API on {} records", thousands(filled.record_count as f64)),
@@ -133,15 +132,6 @@ fn answers(
         .into(),
         rows,
     })
-}
-
-fn import_text(imported: &Imported) -> String {
-    let rate = thousands(imported.records_per_second);
-    if imported.ended_early {
-        format!("{rate} (but ended before the calls)")
-    } else {
-        rate
-    }
 }
 
 fn ask(
@@ -270,10 +260,11 @@ fn ingest_rates(
     setting: &Setting,
     server: &Server,
     filled: &Filled,
-    sets: &MailSets,
+    supply: &mut Supply,
 ) -> Result<Section> {
     let (mut full_rates, mut empty_rates, mut ratios) = (vec![], vec![], vec![]);
-    for (run, set) in sets.reserved().iter().enumerate() {
+    for run in 0..setting.runs {
+        let set = supply.next()?;
         let mut rates = [0.0; 2];
         for turn in 0..2 {
             let is_full = (run + turn) % 2 == 0;
@@ -285,7 +276,7 @@ fn ingest_rates(
                 migrate(setting, server, database)?;
             }
             let (_, summary) = ruad_import(setting, server, database, &set.path)?;
-            check(&summary, set, "stored")?;
+            check(&summary, &set, "stored")?;
             rates[usize::from(is_full)] = set.record_count as f64 / own_seconds(&summary)?;
         }
         let [empty, full] = rates;
@@ -300,7 +291,7 @@ fn ingest_rates(
     Ok(Section {
         title: "Import into a full database".into(),
         text: format!(
-            "{} mails each time, by the clock of `ruad import`, the schema made before; the ratio is the median of those of \
+            "{} gzip'd reports each time, by the clock of `ruad import`, the schema made before; the ratio is the median of those of \
              {} runs.",
             thousands(setting.sizes.mails as f64),
             setting.runs

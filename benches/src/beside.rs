@@ -1,107 +1,90 @@
-//! Mails that are imported while something else is measured.
+//! Reports without end: for an import that goes on while something else is measured.
 
 use std::{
+    fs,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
 };
 
 use anyhow::{Result, anyhow};
 
 use crate::{
     Setting,
+    generate::{REPORTS_MAX, Template, templates},
     import::{check, ruad_import},
-    input::{Container, Input, Wanted},
+    input::{Input, SEED},
     postgres::Server,
 };
 
-/// The first seed of the sets: reports of one seed are others than those of another.
-const FIRST_SEED: u64 = 1_000;
-
-/// Sets of mails, each of which is imported once into a database.
-pub(crate) struct MailSets {
-    sets: Vec<Input>,
-    next: usize,
-    /// Those from here on are not for [`MailSets::import_beside`].
-    reserved_from: usize,
+/// Folders of gzip'd reports, one after the other. No report is ever repeated, but their records are.
+pub(crate) struct Supply {
+    templates: Vec<Template>,
+    folder: PathBuf,
+    folder_count: u64,
 }
 
-/// How the import went that ran beside.
-pub(crate) struct Imported {
-    pub(crate) records_per_second: f64,
-    /// The mails were used up before the other work was done.
-    pub(crate) ended_early: bool,
-}
-
-impl MailSets {
+impl Supply {
     pub(crate) fn make(setting: &Setting) -> Result<Self> {
-        // One more for each run of the import into the full database.
-        let count = setting.sizes.mail_sets;
-        let sets = (0..count + setting.runs).map(|number| {
-            setting.inputs.own_reports(&Wanted {
-                seed: FIRST_SEED + number as u64,
-                report_count: setting.sizes.mails,
-                record_count: None,
-                container: Container::Eml,
-            })
-        });
+        let report_count = setting.sizes.mails;
+        setting.inputs.note(format!(
+            "benches/src/generate.rs, seed {SEED}: {report_count} reports again and again, gz"
+        ));
         Ok(Self {
-            sets: sets.collect::<Result<_>>()?,
-            next: 0,
-            reserved_from: count,
+            templates: templates(SEED, report_count)?,
+            folder: setting.inputs.folder.join("supply"),
+            folder_count: 0,
         })
     }
 
-    /// For another database, which has none of them yet.
-    pub(crate) fn begin_again(&mut self) {
-        self.next = 0;
+    /// The next folder; the one before is gone.
+    pub(crate) fn next(&mut self) -> Result<Input> {
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder)?;
+        }
+        fs::create_dir(&self.folder)?;
+        self.folder_count += 1;
+        for (number, template) in (self.folder_count * REPORTS_MAX..).zip(&self.templates) {
+            let path = self.folder.join(format!("{number}.xml.gz"));
+            template.write(number, path)?;
+        }
+        let sum = |count: fn(&Template) -> u64| self.templates.iter().map(count).sum();
+        Ok(Input {
+            path: self.folder.clone(),
+            report_count: self.templates.len() as u64,
+            record_count: sum(|template| template.record_count),
+            message_count: sum(Template::message_count),
+        })
     }
 
-    /// The sets that no database got beside other work, one for each run.
-    pub(crate) fn reserved(&self) -> &[Input] {
-        &self.sets[self.reserved_from..]
-    }
-
-    fn take(&mut self) -> Option<&Input> {
-        let set = self.sets[..self.reserved_from].get(self.next)?;
-        self.next += 1;
-        Some(set)
-    }
-
-    /// Works while one set after the other is imported.
+    /// Works while one folder after the other is imported. Returns the records per second of the imports as well.
     pub(crate) fn import_beside<T>(
         &mut self,
         setting: &Setting,
         server: &Server,
         database: &str,
         work: impl FnOnce() -> Result<T>,
-    ) -> Result<(T, Imported)> {
+    ) -> Result<(T, f64)> {
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {
             let is_done = &is_done;
-            let import = scope.spawn(move || -> Result<Imported> {
-                let started = Instant::now();
-                let (mut record_count, mut ended_early) = (0, false);
-                while !is_done.load(Ordering::Relaxed) && !ended_early {
-                    if let Some(set) = self.take() {
-                        let (_, summary) = ruad_import(setting, server, database, &set.path)?;
-                        check(&summary, set, "stored")?;
-                        record_count += set.record_count;
-                    } else {
-                        ended_early = true;
-                    }
+            let import = scope.spawn(move || -> Result<f64> {
+                let (mut record_count, mut seconds) = (0, 0.0);
+                while !is_done.load(Ordering::Relaxed) {
+                    let input = self.next()?;
+                    let (finished, summary) = ruad_import(setting, server, database, &input.path)?;
+                    check(&summary, &input, "stored")?;
+                    record_count += input.record_count;
+                    seconds += finished.seconds;
                 }
-                Ok(Imported {
-                    records_per_second: record_count as f64 / started.elapsed().as_secs_f64(),
-                    ended_early,
-                })
+                Ok(record_count as f64 / seconds)
             });
             let worked = work();
             is_done.store(true, Ordering::Relaxed);
-            let imported = import
+            let rate = import
                 .join()
                 .map_err(|_| anyhow!("the import panicked"))??;
-            Ok((worked?, imported))
+            Ok((worked?, rate))
         })
     }
 }

@@ -27,7 +27,7 @@ const MEDIAN_RECORDS: f64 = 5.0;
 const SPREAD: f64 = 1.8;
 const RECORDS_MAX: f64 = 5_000.0;
 /// Reports of one seed at most.
-const REPORTS_MAX: u64 = 1_000_000;
+pub(crate) const REPORTS_MAX: u64 = 1_000_000;
 
 struct Reporter {
     org_name: &'static str,
@@ -85,10 +85,7 @@ pub(crate) fn reports(wanted: &Wanted, path: PathBuf) -> Result<Input> {
     };
     let mut chance = Chance(seed);
     for number in 0..report_count {
-        let record_count = record_count.unwrap_or_else(|| {
-            let size = (MEDIAN_RECORDS.ln() + SPREAD * chance.normal()).exp();
-            size.clamp(1.0, RECORDS_MAX) as u64
-        });
+        let record_count = record_count.unwrap_or_else(|| chance.record_count());
         let mut report = Report::draw(&mut chance, seed * REPORTS_MAX + number);
         let mut xml = Vec::new();
         report.write(&mut chance, record_count, &mut xml)?;
@@ -101,6 +98,47 @@ pub(crate) fn reports(wanted: &Wanted, path: PathBuf) -> Result<Input> {
         input.message_count += report.message_count;
     }
     Ok(input)
+}
+
+/// A report that can be written again and again, each time as another one with the same records.
+pub(crate) struct Template {
+    report: Report,
+    /// Everything behind the head, as a gzip member of its own.
+    records: Vec<u8>,
+    pub(crate) record_count: u64,
+}
+
+/// Reports as uneven as in life, to be written many times.
+pub(crate) fn templates(seed: u64, report_count: u64) -> Result<Vec<Template>> {
+    let mut chance = Chance(seed);
+    let template = |_| {
+        let record_count = chance.record_count();
+        let mut report = Report::draw(&mut chance, 0);
+        let mut xml = Vec::new();
+        report.write_records(&mut chance, record_count, &mut xml)?;
+        Ok(Template {
+            records: gzip(&xml)?,
+            report,
+            record_count,
+        })
+    };
+    (0..report_count).map(template).collect()
+}
+
+impl Template {
+    pub(crate) fn message_count(&self) -> u64 {
+        self.report.message_count
+    }
+
+    /// Writes it as the report of this number.
+    pub(crate) fn write(&self, number: u64, path: PathBuf) -> Result<()> {
+        let head = self.report.head(number)?;
+        let mut gz = GzEncoder::new(Vec::new(), Compression::none());
+        gz.write_all(head.as_bytes())?;
+        let mut content = gz.finish()?;
+        content.extend_from_slice(&self.records);
+        Ok(fs::write(path, content)?)
+    }
 }
 
 /// Writes one report of any size.
@@ -150,6 +188,11 @@ impl Chance {
     fn skewed(&mut self, end: u64) -> u64 {
         (self.unit().powi(4) * end as f64) as u64
     }
+
+    fn record_count(&mut self) -> u64 {
+        let size = (MEDIAN_RECORDS.ln() + SPREAD * self.normal()).exp();
+        size.clamp(1.0, RECORDS_MAX) as u64
+    }
 }
 
 struct Report {
@@ -180,7 +223,16 @@ impl Report {
         record_count: u64,
         out: &mut dyn io::Write,
     ) -> Result<()> {
-        out.write_all(self.head()?.as_bytes())?;
+        out.write_all(self.head(self.number)?.as_bytes())?;
+        self.write_records(chance, record_count, out)
+    }
+
+    fn write_records(
+        &mut self,
+        chance: &mut Chance,
+        record_count: u64,
+        out: &mut dyn io::Write,
+    ) -> Result<()> {
         let mut text = String::new();
         for _ in 0..record_count {
             text.clear();
@@ -191,13 +243,8 @@ impl Report {
         Ok(())
     }
 
-    fn head(&self) -> Result<String> {
-        let Self {
-            domain,
-            number,
-            begin,
-            ..
-        } = self;
+    fn head(&self, number: u64) -> Result<String> {
+        let Self { domain, begin, .. } = self;
         let org_name = self.reporter.org_name;
         let end = begin + DAY_SECONDS - 1;
         let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<feedback>\n");

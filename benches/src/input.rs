@@ -20,7 +20,7 @@ pub(crate) const SEED: u64 = 42;
 
 /// Where inputs come from, and which were made.
 pub(crate) struct Inputs {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     script: Option<PathBuf>,
     /// The command lines, for the result.
     made: Mutex<Vec<String>>,
@@ -106,31 +106,22 @@ impl Inputs {
 
     /// A folder of small reports.
     pub(crate) fn make(&self, wanted: &Wanted) -> Result<Input> {
+        let path = self.empty(wanted)?;
         let Some(script) = &self.script else {
-            return self.own_reports(wanted);
+            self.note(format!(
+                "benches/src/generate.rs, seed {}: {}",
+                wanted.seed,
+                path.file_name().unwrap_or_default().display()
+            ));
+            fs::create_dir(&path)?;
+            return generate::reports(wanted, path);
         };
         let count = wanted.report_count.to_string();
         let size = wanted.record_count.map(|count| count.to_string());
         let mut arguments = vec!["--reports", &count];
         arguments.extend(size.iter().flat_map(|size| ["--records", size]));
         arguments.extend(["--container", wanted.container.name(), "--out"]);
-        self.run_script(script, wanted.seed, &arguments, self.empty(wanted)?)
-    }
-
-    /// The same without the script, for much of it.
-    pub(crate) fn own_reports(&self, wanted: &Wanted) -> Result<Input> {
-        let size = wanted
-            .record_count
-            .map_or_else(String::new, |count| format!(" of {count} records"));
-        self.note(format!(
-            "benches/src/generate.rs, seed {}: {} reports{size}, {}",
-            wanted.seed,
-            wanted.report_count,
-            wanted.container.name()
-        ));
-        let path = self.empty(wanted)?;
-        fs::create_dir(&path)?;
-        generate::reports(wanted, path)
+        self.run_script(script, wanted.seed, &arguments, path)
     }
 
     /// Where the reports go; what an earlier run left there is thrown away.
@@ -164,7 +155,7 @@ impl Inputs {
         }
     }
 
-    fn note(&self, command_line: String) {
+    pub(crate) fn note(&self, command_line: String) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if !made.contains(&command_line) {
             made.push(command_line);

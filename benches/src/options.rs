@@ -41,8 +41,6 @@ pub(crate) struct Sizes {
     pub(crate) databases: Vec<u64>,
     /// Calls of each route.
     pub(crate) calls: usize,
-    /// Sets of `mails` that are imported while the API is asked, one after the other.
-    pub(crate) mail_sets: usize,
 }
 
 impl Sizes {
@@ -53,7 +51,6 @@ impl Sizes {
             uploads: 20_000,
             databases: vec![1_000_000, 20_000_000, 200_000_000],
             calls: 200,
-            mail_sets: 12,
         }
     }
 
@@ -64,7 +61,6 @@ impl Sizes {
             uploads: 4_000,
             databases: vec![1_000_000],
             calls: 200,
-            mail_sets: 40,
         }
     }
 }
