@@ -46,7 +46,7 @@ from arriving r
 cross join lateral (
     select case r.rank when 0 then 25 else 1 + (r.chance >> 3 & 1023) % 49 end as size
 ) as sized
-cross join lateral (select 6 * (1 + least(3, size / 12)) as list_length) as listed
+cross join lateral (select 6 * (1 + least(2, size / 12)) as list_length) as listed
 cross join lateral (
     select
         array_agg(address) as addresses,
