@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::input::{Container, Input};
+use crate::input::{Container, Input, Wanted};
 
 const DOMAIN_COUNT: u64 = 200;
 const DAY_COUNT: u64 = 30;
@@ -26,6 +26,8 @@ const FIRST_DAY: u64 = 1_780_272_000;
 const MEDIAN_RECORDS: f64 = 5.0;
 const SPREAD: f64 = 1.8;
 const RECORDS_MAX: f64 = 5_000.0;
+/// Reports of one seed at most.
+pub(crate) const REPORTS_MAX: u64 = 1_000_000;
 
 struct Reporter {
     org_name: &'static str,
@@ -67,13 +69,14 @@ const REPORTERS: [Reporter; 4] = [
     },
 ];
 
-/// Writes a folder of reports, one file each.
-pub(crate) fn reports(
-    seed: u64,
-    report_count: u64,
-    container: Container,
-    path: PathBuf,
-) -> Result<Input> {
+/// Writes a folder of reports, one file each. Those of different seeds are different reports.
+pub(crate) fn reports(wanted: &Wanted, path: PathBuf) -> Result<Input> {
+    let Wanted {
+        seed,
+        report_count,
+        record_count,
+        container,
+    } = *wanted;
     let mut input = Input {
         path,
         report_count,
@@ -82,9 +85,8 @@ pub(crate) fn reports(
     };
     let mut chance = Chance(seed);
     for number in 0..report_count {
-        let size = (MEDIAN_RECORDS.ln() + SPREAD * chance.normal()).exp();
-        let record_count = size.clamp(1.0, RECORDS_MAX) as u64;
-        let mut report = Report::draw(&mut chance, number);
+        let record_count = record_count.unwrap_or_else(|| chance.record_count());
+        let mut report = Report::draw(&mut chance, seed * REPORTS_MAX + number);
         let mut xml = Vec::new();
         report.write(&mut chance, record_count, &mut xml)?;
         let (name, content) = match container {
@@ -96,6 +98,47 @@ pub(crate) fn reports(
         input.message_count += report.message_count;
     }
     Ok(input)
+}
+
+/// A report that can be written again and again, each time as another one with the same records.
+pub(crate) struct Template {
+    report: Report,
+    /// Everything behind the head, as a gzip member of its own.
+    records: Vec<u8>,
+    pub(crate) record_count: u64,
+}
+
+/// Reports as uneven as in life, to be written many times.
+pub(crate) fn templates(seed: u64, report_count: u64) -> Result<Vec<Template>> {
+    let mut chance = Chance(seed);
+    let template = |_| {
+        let record_count = chance.record_count();
+        let mut report = Report::draw(&mut chance, 0);
+        let mut xml = Vec::new();
+        report.write_records(&mut chance, record_count, &mut xml)?;
+        Ok(Template {
+            records: gzip(&xml)?,
+            report,
+            record_count,
+        })
+    };
+    (0..report_count).map(template).collect()
+}
+
+impl Template {
+    pub(crate) fn message_count(&self) -> u64 {
+        self.report.message_count
+    }
+
+    /// Writes it as the report of this number.
+    pub(crate) fn write(&self, number: u64, path: PathBuf) -> Result<()> {
+        let head = self.report.head(number)?;
+        let mut gz = GzEncoder::new(Vec::new(), Compression::none());
+        gz.write_all(head.as_bytes())?;
+        let mut content = gz.finish()?;
+        content.extend_from_slice(&self.records);
+        Ok(fs::write(path, content)?)
+    }
 }
 
 /// Writes one report of any size.
@@ -145,6 +188,11 @@ impl Chance {
     fn skewed(&mut self, end: u64) -> u64 {
         (self.unit().powi(4) * end as f64) as u64
     }
+
+    fn record_count(&mut self) -> u64 {
+        let size = (MEDIAN_RECORDS.ln() + SPREAD * self.normal()).exp();
+        size.clamp(1.0, RECORDS_MAX) as u64
+    }
 }
 
 struct Report {
@@ -175,7 +223,16 @@ impl Report {
         record_count: u64,
         out: &mut dyn io::Write,
     ) -> Result<()> {
-        out.write_all(self.head()?.as_bytes())?;
+        out.write_all(self.head(self.number)?.as_bytes())?;
+        self.write_records(chance, record_count, out)
+    }
+
+    fn write_records(
+        &mut self,
+        chance: &mut Chance,
+        record_count: u64,
+        out: &mut dyn io::Write,
+    ) -> Result<()> {
         let mut text = String::new();
         for _ in 0..record_count {
             text.clear();
@@ -186,13 +243,8 @@ impl Report {
         Ok(())
     }
 
-    fn head(&self) -> Result<String> {
-        let Self {
-            domain,
-            number,
-            begin,
-            ..
-        } = self;
+    fn head(&self, number: u64) -> Result<String> {
+        let Self { domain, begin, .. } = self;
         let org_name = self.reporter.org_name;
         let end = begin + DAY_SECONDS - 1;
         let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<feedback>\n");

@@ -4,10 +4,10 @@
 //! the same seed.
 
 use std::{
-    cell::RefCell,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -15,14 +15,15 @@ use serde_json::Value;
 
 use crate::{generate, process::output};
 
-const SEED: u64 = 42;
+/// Of all inputs but those that must be others.
+pub(crate) const SEED: u64 = 42;
 
 /// Where inputs come from, and which were made.
 pub(crate) struct Inputs {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     script: Option<PathBuf>,
     /// The command lines, for the result.
-    made: RefCell<Vec<String>>,
+    made: Mutex<Vec<String>>,
 }
 
 /// A file or a folder with reports, each of them once.
@@ -33,6 +34,16 @@ pub(crate) struct Input {
     pub(crate) message_count: u64,
 }
 
+/// A folder of small reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) seed: u64,
+    pub(crate) report_count: u64,
+    /// Records of each report; as uneven as in life if it is not said.
+    pub(crate) record_count: Option<u64>,
+    pub(crate) container: Container,
+}
+
 /// What the reports of a folder are wrapped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Container {
@@ -40,6 +51,16 @@ pub(crate) enum Container {
     Gz,
     /// A mail with a gzip or zip file.
     Eml,
+}
+
+impl Container {
+    /// As the script calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gz => "gz",
+            Self::Eml => "eml",
+        }
+    }
 }
 
 impl Inputs {
@@ -61,46 +82,70 @@ impl Inputs {
         Ok(Self {
             folder,
             script: named.or_else(beside_corpus),
-            made: RefCell::default(),
+            made: Mutex::default(),
         })
     }
 
     /// The command lines of what was made so far.
     pub(crate) fn made(&self) -> Vec<String> {
-        self.made.borrow().clone()
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A folder of reports that are as uneven as in life.
+    pub(crate) fn reports(&self, report_count: u64, container: Container) -> Result<Input> {
+        self.make(&Wanted {
+            seed: SEED,
+            report_count,
+            record_count: None,
+            container,
+        })
     }
 
     /// A folder of small reports.
-    pub(crate) fn reports(&self, report_count: u64, container: Container) -> Result<Input> {
-        let kind = match container {
-            Container::Gz => "gz",
-            Container::Eml => "eml",
+    pub(crate) fn make(&self, wanted: &Wanted) -> Result<Input> {
+        let path = self.empty(wanted)?;
+        let Some(script) = &self.script else {
+            self.note(format!(
+                "benches/src/generate.rs, seed {}: {}",
+                wanted.seed,
+                path.file_name().unwrap_or_default().display()
+            ));
+            fs::create_dir(&path)?;
+            return generate::reports(wanted, path);
         };
-        let path = self.folder.join(kind);
+        let count = wanted.report_count.to_string();
+        let size = wanted.record_count.map(|count| count.to_string());
+        let mut arguments = vec!["--reports", &count];
+        arguments.extend(size.iter().flat_map(|size| ["--records", size]));
+        arguments.extend(["--container", wanted.container.name(), "--out"]);
+        self.run_script(script, wanted.seed, &arguments, path)
+    }
+
+    /// Where the reports go; what an earlier run left there is thrown away.
+    fn empty(&self, wanted: &Wanted) -> Result<PathBuf> {
+        let size = wanted
+            .record_count
+            .map_or_else(String::new, |count| format!("-{count}"));
+        let kind = wanted.container.name();
+        let name = format!("{kind}-{}-{}{size}", wanted.seed, wanted.report_count);
+        let path = self.folder.join(name);
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
-        match &self.script {
-            Some(script) => {
-                let count = report_count.to_string();
-                let size = ["--reports", &count, "--container", kind, "--out"];
-                self.run_script(script, &size, path)
-            }
-            None => {
-                self.note(format!(
-                    "benches/src/generate.rs, seed {SEED}: {report_count} reports, {kind}"
-                ));
-                fs::create_dir(&path)?;
-                generate::reports(SEED, report_count, container, path)
-            }
-        }
+        Ok(path)
     }
 
     /// One large report, gzipped.
     pub(crate) fn huge(&self, record_count: u64) -> Result<Input> {
         let path = self.folder.join(format!("huge-{record_count}.xml.gz"));
         match &self.script {
-            Some(script) => self.run_script(script, &["--huge", &record_count.to_string()], path),
+            Some(script) => {
+                let size = ["--huge", &record_count.to_string()];
+                self.run_script(script, SEED, &size, path)
+            }
             None => {
                 self.note(format!(
                     "benches/src/generate.rs, seed {SEED}: one report of {record_count} records"
@@ -110,15 +155,21 @@ impl Inputs {
         }
     }
 
-    fn note(&self, command_line: String) {
-        let mut made = self.made.borrow_mut();
+    pub(crate) fn note(&self, command_line: String) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if !made.contains(&command_line) {
             made.push(command_line);
         }
     }
 
-    fn run_script(&self, script: &Path, arguments: &[&str], path: PathBuf) -> Result<Input> {
-        let seed = SEED.to_string();
+    fn run_script(
+        &self,
+        script: &Path,
+        seed: u64,
+        arguments: &[&str],
+        path: PathBuf,
+    ) -> Result<Input> {
+        let seed = seed.to_string();
         let arguments = [&["--seed", &seed], arguments].concat();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.note(format!("gen_reports.py {} {name}", arguments.join(" ")));

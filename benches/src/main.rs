@@ -3,16 +3,26 @@
 //! Whatever is compared runs in turns, and the medians count: on a machine that does other work as well, only ratios
 //! taken in one run carry over. Every run also checks that nothing was lost on the way; no time is ever asserted.
 
+mod api;
+mod beside;
 mod copy;
+mod fill;
 mod generate;
+mod http;
 mod huge;
 mod import;
 mod input;
+mod latency;
+mod options;
 mod parsedmarc;
 mod parser;
 mod postgres;
 mod process;
 mod results;
+mod routes;
+mod serve;
+mod unpack;
+mod uploads;
 
 use std::{
     env, fs,
@@ -21,26 +31,14 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{
     input::Inputs,
+    options::{Options, Sizes},
     postgres::Server,
     results::{Environment, Section},
 };
-
-const USAGE: &str =
-    "usage: scripts/bench [--only parser|import|huge] [--skip-parsedmarc] [--runs N]";
-
-/// What the command line says.
-struct Options {
-    only: Option<String>,
-    skip_parsedmarc: bool,
-    runs: usize,
-    date: String,
-    /// An empty folder for the database.
-    scratch: PathBuf,
-}
 
 /// What every measurement needs.
 pub(crate) struct Setting {
@@ -53,38 +51,55 @@ pub(crate) struct Setting {
     pub(crate) runs: usize,
     pub(crate) cores: usize,
     pub(crate) skip_parsedmarc: bool,
+    pub(crate) sizes: Sizes,
+    /// Today, as `YYYY-MM-DD`.
+    pub(crate) date: String,
+    /// Where the database is.
+    pub(crate) scratch: PathBuf,
     pub(crate) inputs: Inputs,
 }
 
 fn main() -> Result<()> {
-    let options = options(env::args().skip(1))?;
-    let setting = setting(&options)?;
-    let mut environment = Environment::look(&setting, &options.date)?;
-    let has = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    let options = Options::read(env::args().skip(1))?;
+    let parts = ["import", "huge", "uploads", "api"].map(|part| options.has(part));
+    let [has_import, has_huge, has_uploads, has_api] = parts;
+    let (has_parser, has_unpack) = (options.has("parser"), options.has("unpack"));
+    let is_full = options.is_full;
+    let setting = setting(options)?;
+    let mut environment = Environment::look(&setting)?;
 
     let mut sections = Vec::new();
     let mut add = |section: Section| {
         println!("{section}");
         sections.push(section);
     };
-    if has("parser") {
+    if has_parser {
         add(parser::measure(&setting)?);
     }
-    if has("import") || has("huge") {
-        let server = Server::start(&setting.root, &options.scratch)?;
+    if has_unpack {
+        add(unpack::measure(&setting)?);
+    }
+    if parts.contains(&true) {
+        let mut server = Server::start(&setting.root, &setting.scratch)?;
         environment.add_postgres(&server)?;
-        if has("import") {
+        if has_import {
             import::measure(&setting, &server)?
                 .into_iter()
                 .for_each(&mut add);
         }
-        if has("huge") {
+        if has_huge {
             add(huge::measure(&setting, &server)?);
+        }
+        if has_uploads {
+            add(uploads::measure(&setting, &server)?);
+        }
+        if has_api {
+            api::measure(&setting, &mut server, &mut add)?;
         }
     }
     environment.finish(&setting);
 
-    if options.only.is_none() && !options.skip_parsedmarc {
+    if is_full {
         let path = setting.root.join("benches/RESULTS.md");
         fs::write(&path, results::document(&environment, &sections))?;
         println!("written to benches/RESULTS.md");
@@ -92,36 +107,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options {
-        only: None,
-        skip_parsedmarc: false,
-        runs: 3,
-        date: String::new(),
-        scratch: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().context(USAGE);
-        match argument.as_str() {
-            "--only" => options.only = Some(value()?),
-            "--skip-parsedmarc" => options.skip_parsedmarc = true,
-            "--runs" => options.runs = value()?.parse().context(USAGE)?,
-            "--date" => options.date = value()?,
-            "--scratch" => options.scratch = value()?.into(),
-            _ => bail!(USAGE),
-        }
-    }
-    let is_part = |only: &str| matches!(only, "parser" | "import" | "huge");
-    if options.runs == 0
-        || options.scratch.as_os_str().is_empty()
-        || !options.only.as_deref().is_none_or(is_part)
-    {
-        bail!(USAGE);
-    }
-    Ok(options)
-}
-
-fn setting(options: &Options) -> Result<Setting> {
+fn setting(options: Options) -> Result<Setting> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("benches/ stands in the repository")?;
@@ -134,6 +120,9 @@ fn setting(options: &Options) -> Result<Setting> {
         runs: options.runs,
         cores: thread::available_parallelism().map_or(1, NonZero::get),
         skip_parsedmarc: options.skip_parsedmarc,
+        sizes: options.sizes,
+        date: options.date,
+        scratch: options.scratch,
         inputs: Inputs::find(&folder)?,
         folder,
     })

@@ -21,14 +21,16 @@ use crate::{
 
 const VERSION: &str = "11.1.0";
 const DATABASE: &str = "parsedmarc";
-/// One of so many mails is in the sample: all of them take minutes.
-const SAMPLE_STEP: usize = 4;
+/// So many mails are in the sample, about: all of them take minutes.
+const SAMPLE_MAILS: usize = 500;
 
 pub(crate) struct Parsedmarc {
     program: PathBuf,
     folder: PathBuf,
     processes: usize,
     sample: PathBuf,
+    /// One of so many mails is in it.
+    sample_step: usize,
     mail_count: usize,
     /// Records of the sample.
     pub(crate) record_count: u64,
@@ -46,6 +48,7 @@ impl Parsedmarc {
             sample: folder.join("sample"),
             folder,
             processes: setting.cores,
+            sample_step: 1,
             mail_count: 0,
             record_count: 0,
             start_seconds: 0.0,
@@ -56,7 +59,8 @@ impl Parsedmarc {
         parsedmarc.run_on(server, &one)?;
         parsedmarc.start_seconds = parsedmarc.run_on(server, &one)?.seconds;
 
-        let sample: Vec<PathBuf> = mails.into_iter().step_by(SAMPLE_STEP).collect();
+        parsedmarc.sample_step = (mails.len() / SAMPLE_MAILS).max(1);
+        let sample: Vec<PathBuf> = mails.into_iter().step_by(parsedmarc.sample_step).collect();
         link(&sample, &parsedmarc.sample)?;
         parsedmarc.mail_count = sample.len();
         let files: Vec<Bytes> = sample
@@ -74,9 +78,10 @@ impl Parsedmarc {
     pub(crate) fn explanation(&self) -> String {
         format!(
             " parsedmarc runs offline, without name lookups, with {} processes and its PostgreSQL output into the same \
-             server; it gets every {SAMPLE_STEP}th of the mails ({} mails, {} records), and the {:.1} s that it takes to \
+             server; it gets every {}th of the mails ({} mails, {} records), and the {:.1} s that it takes to \
              start and store a single mail are not counted.",
             self.processes,
+            self.sample_step,
             self.mail_count,
             thousands(self.record_count as f64),
             self.start_seconds

@@ -53,14 +53,16 @@ pub(crate) fn measure(setting: &Setting) -> Result<Section> {
         rows.extend(compare(what, &reports, rounds)?);
     }
     Ok(Section {
-        title: "Parser: gzip'd XML and mails to typed records",
+        title: "Parser: gzip'd XML and mails to typed records".into(),
         text: format!(
             "One thread, files already in memory, {rounds} rounds in turns, processor time of the thread. mail-auth 0.13.3 \
              gets the XML inflated by the same flate2 into a buffer that is used again, then `Report::parse_xml`, and \
              mails by `Report::parse_rfc5322`; ruad goes the way of every delivery, `report::unpack` and \
              `report::Parser`, with its limits, warnings and SHA-256."
         ),
-        head: &["input", "program", "records/s", "XML MB/s", "ratio"],
+        head: ["input", "program", "records/s", "XML MB/s", "ratio"]
+            .map(Into::into)
+            .into(),
         rows,
     })
 }
@@ -116,7 +118,7 @@ fn compare(what: &str, reports: &Reports, rounds: usize) -> Result<[Vec<String>;
     Ok([row("ruad", ruad), row("mail-auth", mail_auth)])
 }
 
-fn read(path: &Path) -> Result<Vec<Bytes>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Bytes>> {
     if path.is_file() {
         return Ok(vec![fs::read(path)?.into()]);
     }
@@ -189,7 +191,7 @@ fn with_mail_auth(files: &[Bytes], container: Container) -> Result<Found> {
 }
 
 /// The processor time of this thread: what a core of its own would have taken, whatever else the machine does.
-fn thread_time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
         time.tv_sec.unsigned_abs(),

@@ -1,4 +1,5 @@
-//! The PostgreSQL server of a run, set up as `initdb` leaves it: every commit waits for the disk.
+//! The PostgreSQL server of a run, set up as `initdb` leaves it: every commit waits for the disk. Only while a database is
+//! filled, before anything is measured, it is in a hurry.
 
 use std::{
     fs,
@@ -43,20 +44,7 @@ impl Server {
         initdb.args(["-U", "ruad", "-A", "trust", "-E", "UTF8", "--no-locale"]);
         output(&mut initdb)?;
 
-        let log = fs::File::create(folder.join("log"))?;
-        let mut postgres = as_owner(&bin.join("postgres"), owner);
-        postgres
-            .arg("-D")
-            .arg(&data)
-            .args(["-c", "listen_addresses="]);
-        postgres
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", folder.display()));
-        let postmaster = postgres
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
+        let postmaster = postmaster(&bin, folder, owner, &[])?;
         let server = Self {
             bin,
             folder: folder.into(),
@@ -65,6 +53,24 @@ impl Server {
         };
         server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Stops and starts the server with settings for this time.
+    pub(crate) fn restart(&mut self, settings: &[&str]) -> Result<()> {
+        self.stop()?;
+        self.postmaster = postmaster(&self.bin, &self.folder, self.owner, settings)?;
+        self.wait_until_ready()
+    }
+
+    /// Waits for the disk to have everything.
+    fn stop(&mut self) -> Result<()> {
+        let mut stop = as_owner(&self.bin.join("pg_ctl"), self.owner);
+        let wait_secs = "600";
+        stop.args(["stop", "-m", "fast", "-t", wait_secs, "-D"])
+            .arg(self.folder.join("data"));
+        output(&mut stop)?;
+        self.postmaster.wait()?;
+        Ok(())
     }
 
     fn wait_until_ready(&self) -> Result<()> {
@@ -120,15 +126,38 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let mut stop = as_owner(&self.bin.join("pg_ctl"), self.owner);
-        stop.args(["stop", "-m", "fast", "-D"])
-            .arg(self.folder.join("data"));
-        if output(&mut stop).is_err() {
+        if self.stop().is_err() {
             // It is somebody else's process by now, or it has ended.
             _ = self.postmaster.kill();
+            _ = self.postmaster.wait();
         }
-        _ = self.postmaster.wait();
     }
+}
+
+fn postmaster(
+    bin: &Path,
+    folder: &Path,
+    owner: Option<(u32, u32)>,
+    settings: &[&str],
+) -> Result<Child> {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
+    let mut postgres = as_owner(&bin.join("postgres"), owner);
+    postgres
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-c", "listen_addresses=", "-c"])
+        .arg(format!("unix_socket_directories={}", folder.display()));
+    for setting in settings {
+        postgres.args(["-c", setting]);
+    }
+    Ok(postgres
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?)
 }
 
 /// The user `postgres` if we are root.

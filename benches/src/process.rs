@@ -74,7 +74,7 @@ fn watch(process: u32) -> Option<f64> {
     peak
 }
 
-fn high_water_mib(process: u32) -> Option<f64> {
+pub(crate) fn high_water_mib(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
         .lines()

@@ -40,25 +40,25 @@ impl Runs {
 
 /// One table with what it needs to be understood.
 pub(crate) struct Section {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) text: String,
-    pub(crate) head: &'static [&'static str],
+    pub(crate) head: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Display for Section {
     /// Markdown that is readable on a terminal as well.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head: Vec<String> = self.head.iter().map(|&cell| cell.into()).collect();
+        let head = &self.head;
         let mut widths = vec![0; head.len()];
-        for row in self.rows.iter().chain([&head]) {
+        for row in self.rows.iter().chain([head]) {
             for (cell, width) in row.iter().zip(&mut widths) {
                 *width = cell.chars().count().max(*width);
             }
         }
         let rules = widths.iter().map(|&width| "-".repeat(width)).collect();
         writeln!(formatter, "## {}\n", self.title)?;
-        for row in [&head, &rules].into_iter().chain(&self.rows) {
+        for row in [head, &rules].into_iter().chain(&self.rows) {
             for (cell, width) in row.iter().zip(&widths) {
                 write!(formatter, "| {cell:width$} ")?;
             }
@@ -77,11 +77,11 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    pub(crate) fn look(setting: &Setting, date: &str) -> Result<Self> {
+    pub(crate) fn look(setting: &Setting) -> Result<Self> {
         let ruad = output(process::ruad(&setting.ruad).arg("--version"))?;
         let rustc = output(Command::new("rustc").arg("--version"))?;
         Ok(Self {
-            date: date.into(),
+            date: setting.date.clone(),
             runs: setting.runs,
             lines: vec![
                 format!("{}, {} cores", cpu_model(), setting.cores),

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
 };
 
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use time::{Date, OffsetDateTime};
 
 use crate::{
@@ -58,6 +58,9 @@ pub struct LatestPolicy {
     /// The t tag.
     pub testing: Option<bool>,
 }
+
+/// Latest policies that are looked up at a time, one by one: a question each, which a cluster answers on one node.
+const LATEST_AT_ONCE: usize = 4;
 
 impl Store {
     /// The id of a policy domain, `None` if no report named it.
@@ -192,17 +195,22 @@ impl Store {
         .into_iter()
         .map(|row| (row.domain_id, row.count))
         .collect();
-        let mut summaries = Vec::with_capacity(domains.len());
-        for (domain_id, domain) in domains {
-            summaries.push(DomainSummary {
+        let latest = stream::iter(domain_ids)
+            .map(|domain_id| self.latest_policy(domain_id, range.to))
+            .buffered(LATEST_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(domains
+            .into_iter()
+            .zip(latest)
+            .map(|((domain_id, domain), latest)| DomainSummary {
                 domain,
                 totals: totals.remove(&domain_id).unwrap_or_default(),
                 report_count: report_counts.get(&domain_id).copied().unwrap_or_default(),
                 source_count: source_counts.get(&domain_id).copied().unwrap_or_default(),
-                latest: self.latest_policy(domain_id, range.to).await?,
-            });
-        }
-        Ok(summaries)
+                latest,
+            })
+            .collect())
     }
 
     /// How many different sources each of these domains has.
