@@ -185,6 +185,10 @@ async fn a_merge_that_is_broken_off_changes_nothing() {
             Err(_) => broken_off += 1,
         }
         assert_eq!(database.value::<String>(ROLLUP).await, rollup);
+        if arrived(&database).await == 0 {
+            // Only its answer was lost: the commit was on its way.
+            break;
+        }
         assert_eq!(arrived(&database).await, waiting);
     }
     assert!(broken_off > 5, "{broken_off}");
