@@ -518,6 +518,9 @@ from (
 ) as ranked
 group by domain_id, report_uid, day, block;
 drop table old_records;
+-- Without statistics the views join each block with itself in the slowest way.
+analyze reports;
+analyze record_blocks;
 
 insert into source_day_arrivals (
     domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
-use store::{Compacted, Store};
-use time::{OffsetDateTime, macros::datetime};
+use store::{Compacted, Range, SourceFilter, Store};
+use time::{
+    OffsetDateTime,
+    macros::{date, datetime},
+};
 
 use crate::{
     generated::{OPTIONS, assert_true, imported},
@@ -403,4 +406,55 @@ async fn copies_that_differ_are_found_and_repaired() {
         compact(&database.store()).await;
         assert_eq!(database.mismatches().await, [], "{tampering}");
     }
+}
+
+/// A year of days, each with its own addresses from the first to the last there is in one row.
+const WIDE_DAYS: &str = r#"
+    insert into domains (name) values ('wide.example');
+    insert into source_day_arrivals (
+        domain_id, day, first_source, last_source, sum_count, source_report_count, message_count, dmarc_pass_count,
+        dkim_aligned_count, spf_aligned_count,
+        disposition_none, disposition_pass, disposition_quarantine, disposition_reject, disposition_unknown,
+        source_ips, key_numbers, message_counts, keys
+    )
+    select
+        1, date '2024-01-01' + day, min(source_ip), max(source_ip), 1500, 1500, sum(n % 7 + 1), 0, 0, 0,
+        sum(n % 7 + 1), 0, 0, 0, 0,
+        array_agg(source_ip order by source_ip), array_agg(1::smallint), array_agg((n % 7 + 1)::bigint order by source_ip),
+        '[{"disposition": "none", "dkim_aligned": false, "spf_aligned": false, "header_from": "wide.example"}]'
+    from generate_series(0, 299) as day, generate_series(0, 1499) as n,
+        lateral (select '0.0.0.0'::inet + (n * 2863311::bigint + day * 7919) as source_ip) as address
+    group by day
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_days_of_many_sources_are_added_up_part_by_part() {
+    let database = Database::fresh().await;
+    database.execute(WIDE_DAYS).await;
+    let store = database.store();
+    let range = Range {
+        from: date!(2024 - 01 - 01),
+        to: date!(2024 - 12 - 31),
+    };
+
+    let sources = store
+        .sources(1, range, &SourceFilter::default(), 1000)
+        .await;
+    let summary = store.domain(1, "wide.example".into(), range).await.unwrap();
+
+    let listed: Vec<String> = sources
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {}", row.source_ip, row.totals.message_count))
+        .collect();
+    let expected: String = database
+        .value(
+            "select string_agg(host(source_ip) || ' ' || messages, e'\\n' order by messages desc, source_ip) from ( \
+                select source_ip, sum(message_count) as messages from source_days group by source_ip \
+                order by messages desc, source_ip limit 1000) s",
+        )
+        .await;
+    assert_eq!(listed.join("\n"), expected);
+    let different = "select count(distinct source_ip) from source_days";
+    assert_eq!(summary.source_count, database.value::<i64>(different).await);
 }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::{Config, metrics::Metrics};
 
 /// Uploads too large for the memory of each are taken in so few at a time; a form alone.
-pub(crate) const LARGE_MAX: usize = 2;
+pub(crate) const LARGE_MAX: usize = 1;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]

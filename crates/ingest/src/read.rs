@@ -18,6 +18,9 @@ use crate::{AllowedDomains, Delivery};
 /// Reports with more records than this, or in deliveries with more before them, are streamed into the database.
 const HELD_RECORDS_MAX: usize = 5_000;
 
+/// They are few, but may be large: a report that takes more is streamed as well.
+const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Records of a streamed report that are handed on at a time.
 const CHUNK_RECORDS: usize = 5_000;
 
@@ -88,6 +91,7 @@ fn read_documents(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) -> Re
         steps,
         documents: Vec::new(),
         held: 0,
+        held_bytes: 0,
         is_streaming: false,
     };
     match catch_unwind(AssertUnwindSafe(|| {
@@ -113,8 +117,37 @@ struct Reader<'a> {
     documents: Vec<Pending>,
     /// Records that are held of this delivery, handed on or not.
     held: usize,
+    /// What they take.
+    held_bytes: usize,
     /// Whether the head of a large report was handed on and its end was not.
     is_streaming: bool,
+}
+
+/// What a record takes in memory, about.
+fn size_bytes(record: &Record) -> usize {
+    let text = |text: Option<&str>| text.map_or(0, str::len);
+    let dkim = record.dkim.iter().map(|dkim| {
+        size_of_val(dkim)
+            + text(dkim.domain.as_deref())
+            + text(dkim.selector.as_deref())
+            + text(dkim.human_result.as_deref())
+    });
+    let spf = record.spf.iter().map(|spf| {
+        size_of_val(spf) + text(spf.domain.as_deref()) + text(spf.human_result.as_deref())
+    });
+    let reasons = record.reasons.iter().map(|reason| {
+        size_of_val(reason) + text(reason.kind.as_deref()) + text(reason.comment.as_deref())
+    });
+    let odd_values = record
+        .odd_values
+        .iter()
+        .map(|odd| size_of_val(odd) + odd.text.len());
+    size_of_val(record)
+        + dkim
+            .chain(spf)
+            .chain(reasons)
+            .chain(odd_values)
+            .sum::<usize>()
 }
 
 impl Reader<'_> {
@@ -153,18 +186,25 @@ impl Reader<'_> {
             return self.reject(domain_not_allowed(path.into(), parser.header()));
         }
         let mut records = Vec::new();
+        let mut bytes = 0;
         let room = HELD_RECORDS_MAX.saturating_sub(self.held);
         loop {
             // One more than there is room for tells a report that just fits from a larger one.
             let wanted = room.saturating_sub(records.len()).max(1);
-            match parser.read_records(&mut records, wanted) {
-                Ok(true) if records.len() > room => return self.stream(path, parser, records),
+            let known = records.len();
+            let more = parser.read_records(&mut records, wanted);
+            bytes += records[known..].iter().map(size_bytes).sum::<usize>();
+            match more {
+                Ok(true) if records.len() > room || self.held_bytes + bytes > HELD_BYTES_MAX => {
+                    return self.stream(path, parser, records);
+                }
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => return self.reject_error(path, error, Some(parser.header())),
             }
         }
         self.held += records.len();
+        self.held_bytes += bytes;
         self.documents.push(Pending::Report {
             path: path.into(),
             summary: Box::new(parser.finish()),

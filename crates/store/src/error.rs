@@ -94,11 +94,14 @@ impl Error {
 }
 
 /// Whether a row was on its way to the default partition when its month got one: the constraint of a partition has no name.
+/// Errors that a cluster passes on name the table, with the number of a shard, in their message alone.
 fn is_misplaced(error: &dyn DatabaseError) -> bool {
-    let is_default = |table: &str| table.ends_with("_default");
     error.code().as_deref() == Some("23514")
         && error.constraint().is_none()
-        && error.table().is_some_and(is_default)
+        && error
+            .table()
+            .unwrap_or(error.message())
+            .contains("_default")
 }
 
 impl From<sqlx::Error> for Error {

@@ -20,7 +20,7 @@ pub(crate) async fn fill_rollup(
     connection: &mut PgConnection,
     key: ReportKey,
 ) -> Result<(), Error> {
-    allow_memory(connection).await?;
+    prepare_for_many_rows(connection).await?;
     sqlx::query!(
         r#"
         declare sums no scroll cursor for
@@ -49,7 +49,7 @@ pub(crate) async fn fill_rollups(
     before: Date,
     rollup_from: Option<Date>,
 ) -> Result<(), Error> {
-    allow_memory(connection).await?;
+    prepare_for_many_rows(connection).await?;
     sqlx::query!(
         r#"
         declare sums no scroll cursor for
@@ -74,11 +74,14 @@ pub(crate) async fn fill_rollups(
     pack_sums(connection).await
 }
 
-/// The sort of a large report goes to disk, but need not do so in pieces of 4 MiB.
-async fn allow_memory(connection: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query!("select set_config('work_mem', '32MB', true)")
-        .fetch_one(connection)
-        .await?;
+/// The sort of a large report goes to disk, but need not do so in pieces of 4 MiB. Of tables that were never analyzed
+/// PostgreSQL believes that they are small, and compares each record of a block with each of its results.
+async fn prepare_for_many_rows(connection: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!(
+        "select set_config('work_mem', '32MB', true) as work_mem, set_config('enable_nestloop', 'off', true) as enable_nestloop"
+    )
+    .fetch_one(connection)
+    .await?;
     Ok(())
 }
 

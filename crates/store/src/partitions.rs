@@ -1,8 +1,9 @@
 //! The monthly partitions of reports, records and rollup.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use sqlx::PgPool;
@@ -19,8 +20,8 @@ const AHEAD: Duration = Duration::days(31);
 /// Months that have their partitions before they begin.
 const MONTHS_AHEAD: usize = 2;
 
-/// After others did not let go of a table, the next try for the same month.
-const PAUSE: Duration = Duration::minutes(1);
+/// After others did not let go of a table, the next try.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The tables that have a partition for each month.
 const PARENTS: [&str; 4] = [
@@ -40,8 +41,8 @@ pub(crate) struct Partitions {
 struct Months {
     /// They have partitions.
     made: BTreeSet<Date>,
-    /// They could not be made at this time.
-    postponed: BTreeMap<Date, OffsetDateTime>,
+    /// When one could not be made. What was in its way is in the way of all.
+    postponed: Option<Instant>,
 }
 
 impl Partitions {
@@ -58,30 +59,29 @@ impl Partitions {
             .filter(|day| is_plausible(*day, now))
             .map(first_of_month)
             .collect();
-        for month in self.missing(&wanted, now) {
-            self.add(pool, month, now).await?;
+        for month in self.missing(&wanted) {
+            if !self.add(pool, month).await? {
+                break;
+            }
         }
         Ok(())
     }
 
-    fn missing(&self, wanted: &BTreeSet<Date>, now: OffsetDateTime) -> Vec<Date> {
+    fn missing(&self, wanted: &BTreeSet<Date>) -> Vec<Date> {
         let months = self.lock();
-        let is_due = |month: &&Date| {
-            let tried = months.postponed.get(month);
-            tried.is_none_or(|tried| (now - *tried).abs() >= PAUSE)
-        };
+        let is_due = months.postponed.is_none_or(|at| at.elapsed() >= PAUSE);
         let missing = wanted.difference(&months.made);
-        missing.filter(is_due).copied().collect()
+        missing.filter(|_| is_due).copied().collect()
     }
 
     /// Adds the partitions of a month; `false` if that must be tried again later.
-    async fn add(&self, pool: &PgPool, month: Date, now: OffsetDateTime) -> Result<bool, Error> {
+    async fn add(&self, pool: &PgPool, month: Date) -> Result<bool, Error> {
         for parent in PARENTS {
             match add_month(pool, parent, month).await {
                 Ok(()) => {}
                 Err(error) if error.is_lock_timeout() => {
                     tracing::debug!(%month, parent, "the partition has to wait");
-                    self.lock().postponed.insert(month, now);
+                    self.lock().postponed = Some(Instant::now());
                     return Ok(false);
                 }
                 Err(error) => return Err(error),
@@ -89,7 +89,6 @@ impl Partitions {
         }
         tracing::debug!(%month, "there are partitions for the month");
         let mut months = self.lock();
-        months.postponed.remove(&month);
         months.made.insert(month);
         Ok(true)
     }
@@ -118,7 +117,7 @@ impl Store {
         }
         let mut all = true;
         for month in months {
-            all &= self.partitions.add(&self.pool, month, now).await?;
+            all &= self.partitions.add(&self.pool, month).await?;
         }
         Ok(all)
     }

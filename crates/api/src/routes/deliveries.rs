@@ -193,24 +193,29 @@ pub(super) async fn raw(
             format!("attachment; filename=\"{file_name}\""),
         ),
     ];
-    Ok((headers, Body::from_stream(pieces(state, delivery_id))))
+    Ok((
+        headers,
+        Body::from_stream(pieces(state, delivery_id, raw.size_bytes)),
+    ))
 }
 
-/// The bytes of a delivery, piece by piece: many may be asked for at a time. Bytes that are discarded meanwhile break the
-/// answer off.
+/// The bytes of a delivery, piece by piece: many may be asked for at a time. It is an error if they are discarded meanwhile.
 fn pieces(
     state: State,
     delivery_id: Uuid,
-) -> impl Stream<Item = Result<bytes::Bytes, store::Error>> {
+    size_bytes: u64,
+) -> impl Stream<Item = Result<bytes::Bytes, Error>> {
     stream::try_unfold(0, move |offset_bytes| {
         let state = state.clone();
         async move {
+            if offset_bytes == size_bytes {
+                return Ok(None);
+            }
             let piece = state.store().raw_piece(delivery_id, offset_bytes).await?;
             let piece = piece.filter(|piece| !piece.is_empty());
-            Ok(piece.map(|piece| {
-                let next = offset_bytes + piece.len() as u64;
-                (piece, next)
-            }))
+            let piece = piece.ok_or(Error::NotKept(delivery_id))?;
+            let next = offset_bytes + piece.len() as u64;
+            Ok(Some((piece, next)))
         }
     })
 }
@@ -271,7 +276,7 @@ pub(super) async fn retry(
     let permits = uploads::retry_permits(&state).await?;
     let raw = find_raw(&state, delivery_id).await?;
     let mut spool = Spool::default();
-    let mut pieces = pin!(pieces(state.clone(), delivery_id));
+    let mut pieces = pin!(pieces(state.clone(), delivery_id, raw.size_bytes));
     while let Some(piece) = pieces.try_next().await? {
         spool.write(&piece).await?;
     }

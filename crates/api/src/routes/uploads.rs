@@ -1,5 +1,7 @@
 //! Uploads: reports in.
 
+use std::io;
+
 use axum::{
     Json,
     body::Body,
@@ -175,7 +177,11 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 
 /// The files of a form.
 async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<Delivery>, Error> {
-    let bad = |error: MultipartError| Error::BadMultipart(error.body_text());
+    let bad = |error: MultipartError| match error.status().is_server_error() {
+        // Reading our own file failed, which is no fault of the form.
+        true => Error::Spool(io::Error::other(error.body_text())),
+        false => Error::BadMultipart(error.body_text()),
+    };
     let mut request = Request::new(body::replay(body));
     *request.headers_mut() = parts.headers.clone();
     *request.extensions_mut() = parts.extensions.clone();

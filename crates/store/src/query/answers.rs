@@ -13,8 +13,8 @@ use crate::query::{Range, SourceFilter, SourceRow, blocks::Version};
 /// Answers with fewer sums are as quickly made anew.
 pub(crate) const SUMS_MIN: i64 = 5_000;
 
-/// Large answers are made so many at a time: each takes some 20 MiB.
-const LARGE_AT_ONCE: usize = 2;
+/// Large answers are made so many at a time: each takes some 40 MiB.
+const LARGE_AT_ONCE: usize = 1;
 
 /// Numbers and rows that are kept at most, some megabytes each.
 const COUNTS_MAX: usize = 50_000;

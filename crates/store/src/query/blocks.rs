@@ -220,10 +220,15 @@ pub(crate) async fn extents(
         .collect())
 }
 
-/// Sums that are added up at a time, about 100 bytes each.
-const PART_SUMS_MAX: i64 = 100_000;
+/// Sums that are added up at a time, about 200 bytes each.
+const PART_SUMS_MAX: i64 = 200_000;
+
+/// Addresses looked at to tell where the parts begin: about so many, whatever the number of sums.
+const SAMPLES: i64 = 1_000;
 
 /// Parts of the addresses with so many sums that each can be added up in memory.
+///
+/// A row may hold addresses from the first to the last there is, so its bounds do not tell: a sample of what it holds does.
 pub(crate) async fn parts(
     pool: &PgPool,
     domain_id: i64,
@@ -235,33 +240,32 @@ pub(crate) async fn parts(
         return Ok(vec![span]);
     }
     let (first, last) = span.bounds();
-    let rows = sqlx::query!(
+    let sample = sqlx::query_scalar!(
         r#"
-        select host(first_source) as "first_source!", sum_count as "sum_count!"
+        select host(source_ips[n]) as "source_ip!"
         from source_day_rows
+        cross join lateral generate_series(1 + floor(random() * $6::integer)::integer, sum_count, $6) as n
         where domain_id = $1
             and day between $2 and $3
             and last_source >= $4::text::inet
             and first_source <= $5::text::inet
-        order by source_day_rows.first_source
+        order by source_ips[n]
         "#,
         domain_id,
         range.from,
         range.to,
         first,
-        last
+        last,
+        i32::try_from(extent.sum_count / SAMPLES).unwrap_or(i32::MAX)
     )
     .fetch_all(pool)
     .await?;
-    let mut cuts = Vec::new();
-    let mut sums = 0;
-    for row in rows {
-        if sums >= PART_SUMS_MAX {
-            cuts.push(address("source_day_rows", &row.first_source)?);
-            sums = 0;
-        }
-        sums += i64::from(row.sum_count);
-    }
+    let parts = usize::try_from(extent.sum_count / PART_SUMS_MAX + 1).unwrap_or(1);
+    let cuts: Vec<IpAddr> = sample
+        .chunks(sample.len().div_ceil(parts).max(1))
+        .skip(1)
+        .map(|part| address("source_day_rows", &part[0]))
+        .collect::<Result<_, _>>()?;
     Ok(span.cut(&cuts))
 }
 

@@ -62,6 +62,9 @@ pub struct LatestPolicy {
 /// Latest policies that are looked up at a time, one by one: a question each, which a cluster answers on one node.
 const LATEST_AT_ONCE: usize = 4;
 
+/// Small domains whose sources are counted at a time.
+const SMALL_AT_ONCE: usize = 40;
+
 impl Store {
     /// The id of a policy domain, `None` if no report named it.
     pub async fn domain_id(&self, name: &str) -> Result<Option<i64>, Error> {
@@ -235,16 +238,16 @@ impl Store {
                 counts.insert(*domain_id, count);
             }
         }
-        let mut sources: HashMap<i64, HashSet<IpAddr>> = HashMap::new();
-        let mut all = pin!(addresses(&self.pool, &small, range, Span::ALL));
-        while let Some((domain_id, addresses)) = all.try_next().await? {
-            sources.entry(domain_id).or_default().extend(addresses);
+        // So many domains at a time that their addresses are few together.
+        for some in small.chunks(SMALL_AT_ONCE) {
+            let mut sources: HashMap<i64, HashSet<IpAddr>> = HashMap::new();
+            let mut all = pin!(addresses(&self.pool, some, range, Span::ALL));
+            while let Some((domain_id, addresses)) = all.try_next().await? {
+                sources.entry(domain_id).or_default().extend(addresses);
+            }
+            let counted = sources.into_iter();
+            counts.extend(counted.map(|(domain_id, sources)| (domain_id, sources.len() as i64)));
         }
-        counts.extend(
-            sources
-                .into_iter()
-                .map(|(domain_id, sources)| (domain_id, sources.len() as i64)),
-        );
         Ok(counts)
     }
 
