@@ -125,20 +125,17 @@ from filled;
 -- Each report came alone; a few deliveries were the same once more, and a few were no report.
 insert into deliveries (delivery_id, received_at, size_bytes, origin, outcome, name, sha256, documents)
 select
-    case copy when 0 then delivery_id else overlay(delivery_id::text placing lpad(to_hex(copy), 4, '0') from 25)::uuid end,
+    case copy when 0 then delivery_id else overlay(delivery_id::text placing left(md5(delivery_id::text || copy), 12) from 25)::uuid end,
     received_at,
     1200 + record_count * 40,
     case hashint8(message_count) & 63 when 0 then 'file' when 1 then 'http' else 'imap:dmarc' end,
     case copy when 0 then 'stored' when 1 then 'duplicate' else 'rejected' end,
     format('INBOX/%s', message_count),
     sha256(content_sha256),
-    jsonb_build_array(jsonb_build_object(
+    jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
         'outcome', case copy when 0 then 'stored' when 1 then 'duplicate' else 'rejected' end,
         'report_uid', case when copy < 2 then report_uid end,
         'code', case when copy = 2 then 'truncated' end,
-        'detail', null,
-        'element', null,
-        'offset_bytes', null,
         'path', format('%s!%s!%s.xml.gz', r.org_name, d.name, r.report_id),
         'org_name', r.org_name,
         'domain', d.name,
@@ -146,7 +143,7 @@ select
         'record_count', record_count,
         'skipped_count', 0,
         'message_count', message_count
-    ))
+    )))
 from reports r
 join bench.domains d on d.domain_id = r.domain_id
 cross join lateral (values (0), (1), (2)) as copies (copy)
