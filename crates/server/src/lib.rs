@@ -21,3 +21,8 @@ pub use cli::main;
 pub use config::Config;
 pub use ingest::{Secret, mailbox};
 pub use serve::run;
+
+// glibc's malloc keeps what a large upload once needed, in an arena for each of many threads. Settings: .cargo/config.toml.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

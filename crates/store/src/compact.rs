@@ -25,6 +25,7 @@ use crate::{
     },
     elements::Elements,
     maintain::take_turn_if_free,
+    partitions::{first_of_month, last_of_month},
     query::blocks::{Block, Key},
 };
 
@@ -59,11 +60,9 @@ struct Month {
 
 impl Month {
     fn of(day: Date) -> Self {
-        let length = day.month().length(day.year());
-        let on = |number| day.replace_day(number).unwrap_or(day);
         Self {
-            first: on(1),
-            last: on(length),
+            first: first_of_month(day),
+            last: last_of_month(day),
         }
     }
 }

@@ -214,11 +214,13 @@ impl Value for i64 {
     }
 }
 
+/// Dates of PostgreSQL are days since this one.
+pub(crate) const EPOCH: i32 = date!(2000 - 01 - 01).to_julian_day();
+
 impl Value for Date {
     const OID: i32 = 1082;
 
     fn put(self, bytes: &mut Vec<u8>) {
-        const EPOCH: i32 = date!(2000 - 01 - 01).to_julian_day();
         (self.to_julian_day() - EPOCH).put(bytes);
     }
 }

@@ -7,11 +7,21 @@ use sqlx::{
     error::BoxDynError,
     postgres::{PgTypeInfo, PgValueFormat, PgValueRef, types::Oid},
 };
-use time::{Date, macros::date};
+use time::Date;
+
+use crate::copy::EPOCH;
 
 /// An array of one dimension without nulls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Elements<T>(pub(crate) Vec<T>);
+
+/// The count at a place, of counts that are not written when each of them is 1.
+pub(crate) fn count_at(counts: &Option<Elements<i32>>, place: usize) -> Option<i32> {
+    match counts {
+        Some(counts) => counts.0.get(place).copied(),
+        None => Some(1),
+    }
+}
 
 /// A type that can be the element of such an array.
 pub(crate) trait Element: Sized {
@@ -50,7 +60,6 @@ impl Element for Date {
     const ARRAY_OID: u32 = 1182;
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        const EPOCH: i32 = date!(2000 - 01 - 01).to_julian_day();
         Self::from_julian_day(EPOCH.checked_add(i32::read(bytes)?)?).ok()
     }
 }

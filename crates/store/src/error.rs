@@ -32,6 +32,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// A temporary file could not be written or read: what is too large for memory is sorted there.
+    #[error("temporary file: {0}")]
+    TemporaryFile(Arc<std::io::Error>),
     /// The writer has been shut down.
     #[error("the store is closed")]
     Closed,
@@ -47,6 +50,7 @@ impl Error {
                 | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error,
                 _ => return false,
             },
+            Self::TemporaryFile(_) => return true,
             Self::NoCluster | Self::Corrupt { .. } | Self::Closed => return false,
         };
         match error {

@@ -3,12 +3,14 @@
 //! COPY is the fastest way for many rows. For a few it costs round trips, and over TCP each one a delayed acknowledgement
 //! of some 40 ms, because sqlx 0.9.0 does not set TCP_NODELAY (sqlx#4335): 101 ms an upload against 9 over a Unix socket.
 
-use std::fmt::{Display, Write as _};
-
-use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::{Error, record_block::RecordBlock, rollup::SourceDayBlock};
+use crate::{
+    Error,
+    record_block::RecordBlock,
+    rollup::SourceDayBlock,
+    unnest::{column, json, literal},
+};
 
 /// Up to so many records go this way.
 pub(crate) const FEW_RECORDS: usize = 400;
@@ -82,28 +84,4 @@ pub(crate) async fn insert_few(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// One value of each row: a column, as `unnest` takes it.
-fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
-}
-
-/// Numbers or addresses as PostgreSQL writes an array of them.
-fn literal<T: Display>(values: &[T]) -> String {
-    let mut literal = String::with_capacity(2 + 8 * values.len());
-    literal.push('{');
-    for (number, value) in values.iter().enumerate() {
-        if number > 0 {
-            literal.push(',');
-        }
-        // Writing to a String cannot fail.
-        _ = write!(literal, "{value}");
-    }
-    literal.push('}');
-    literal
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain strings go into a growing buffer")
 }

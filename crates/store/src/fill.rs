@@ -1,4 +1,4 @@
-//! The rollup of what is too large for memory, or was lost: from the records, by the view `record_days`.
+//! The rollup of long periods, and of what was lost: from the records, by the view `record_days`.
 
 use report::Disposition;
 use sqlx::{FromRow, PgConnection};

@@ -9,8 +9,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Authenticity, Delivery, Error, Outcome, Store, copy, delivery::OutcomeRow,
-    report_row::array_literal,
+    Authenticity, Delivery, Error, Outcome, Store, copy,
+    delivery::OutcomeRow,
+    unnest::{column, json, text_literal},
 };
 
 /// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
@@ -105,14 +106,9 @@ async fn insert_deliveries(
     rows: &[Handled<'_>],
     progress: Progress,
 ) -> Result<(), Error> {
-    let mail = |delivery: &Delivery| delivery.authenticity.clone().unwrap_or_default();
-    let dkim_domains = |delivery: &Delivery| {
-        let mail = delivery.authenticity.as_ref();
-        mail.map(|mail| array_literal(&mail.dkim_domains))
-    };
-    let json = |documents: &Vec<OutcomeRow>| {
-        serde_json::to_string(documents).expect("plain strings go into a growing buffer")
-    };
+    fn mail<'a>((delivery, _): &Handled<'a>) -> Option<&'a Authenticity> {
+        delivery.authenticity.as_ref()
+    }
     sqlx::query!(
         r#"
         insert into deliveries (
@@ -147,18 +143,13 @@ async fn insert_deliveries(
         &column(rows, |(delivery, _)| delivery.sha256.map(Vec::from)) as _,
         &column(rows, |(_, documents)| json(documents)),
         progress == Progress::Complete,
-        &column(rows, |(delivery, _)| mail(delivery).from_domain) as _,
-        &column(rows, |(delivery, _)| dkim_domains(delivery)) as _,
-        &column(rows, |(delivery, _)| mail(delivery).dmarc_pass) as _
+        &column(rows, |row| mail(row).and_then(|mail| mail.from_domain.as_deref())) as _,
+        &column(rows, |row| mail(row).map(|mail| text_literal(&mail.dkim_domains))) as _,
+        &column(rows, |row| mail(row).and_then(|mail| mail.dmarc_pass)) as _
     )
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// One value of each row: a column, as `unnest` takes it.
-fn column<'a, T>(rows: &[Handled<'a>], value: impl Fn(Handled<'a>) -> T) -> Vec<T> {
-    rows.iter().copied().map(value).collect()
 }
 
 /// Bytes read and sent at a time.

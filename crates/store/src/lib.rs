@@ -18,6 +18,7 @@ mod few;
 mod fill;
 mod identity;
 mod json;
+mod large_sums;
 mod ledger;
 mod mailbox;
 mod maintain;
@@ -31,6 +32,7 @@ mod rollup;
 mod source_block;
 mod store;
 mod stream;
+mod unnest;
 mod writer;
 
 pub use compact::Compacted;

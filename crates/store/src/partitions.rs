@@ -112,7 +112,7 @@ impl Store {
         let mut month = first_of_month(now.date());
         months.insert(month);
         for _ in 0..MONTHS_AHEAD {
-            month = first_of_month(month.saturating_add(Duration::days(31)));
+            month = next_month(month);
             months.insert(month);
         }
         let mut all = true;
@@ -145,6 +145,17 @@ impl Store {
 /// The first day of the month that a day is in.
 pub(crate) fn first_of_month(day: Date) -> Date {
     day.replace_day(1).expect("every month has a first day")
+}
+
+/// The last day of the month that a day is in.
+pub(crate) fn last_of_month(day: Date) -> Date {
+    let length = day.month().length(day.year());
+    day.replace_day(length).expect("every month has its length")
+}
+
+/// The first day of the month after the one that a day is in.
+pub(crate) fn next_month(day: Date) -> Date {
+    last_of_month(day).saturating_add(Duration::DAY)
 }
 
 fn is_plausible(day: Date, now: OffsetDateTime) -> bool {

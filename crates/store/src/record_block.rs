@@ -1,7 +1,8 @@
 //! Rows of `record_blocks`: the records of a report, many in one row.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
+use foldhash::{HashMap, HashMapExt as _};
 use report::{Disposition, DkimAuthResult, OddValue, Reason, Record, SpfAuthResult};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use time::Date;

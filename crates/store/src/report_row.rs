@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     Authenticity, Delivery, Error,
     identity::{at, day_count, day_of, report_uid},
+    unnest::{column, json, text_literal},
 };
 
 /// The report that a record belongs to.
@@ -90,16 +91,8 @@ impl<'a> NewReportRow<'a> {
 
     fn warnings(&self) -> String {
         let warnings = self.totals.map_or(&[][..], |summary| &summary.warnings);
-        serde_json::to_string(warnings).expect("plain strings go into a growing buffer")
+        json(warnings)
     }
-}
-
-/// One value of each row: a column, as `unnest` takes it.
-fn column<'r, 'a, T>(
-    rows: &'r [NewReportRow<'a>],
-    value: impl Fn(&'r NewReportRow<'a>) -> T,
-) -> Vec<T> {
-    rows.iter().map(value).collect()
 }
 
 /// Inserts those of the reports that are not stored yet and returns their ids.
@@ -171,10 +164,10 @@ pub(crate) async fn insert_reports(
         &column(rows, |row| row.metadata().email.as_deref()) as _,
         &column(rows, |row| row.metadata().extra_contact_info.as_deref()) as _,
         &column(rows, |row| row.metadata().generator.as_deref()) as _,
-        &column(rows, |row| array_literal(&row.metadata().error)),
+        &column(rows, |row| text_literal(&row.metadata().error)),
         &column(rows, NewReportRow::warnings),
         &column(rows, |row| row.mail().and_then(|mail| mail.from_domain.as_deref())) as _,
-        &column(rows, |row| row.mail().map(|mail| array_literal(&mail.dkim_domains))) as _,
+        &column(rows, |row| row.mail().map(|mail| text_literal(&mail.dkim_domains))) as _,
         &column(rows, |row| row.mail().and_then(|mail| mail.dmarc_pass)) as _
     )
     .fetch_all(connection)
@@ -219,26 +212,6 @@ pub(crate) async fn complete_report(
     Ok(())
 }
 
-/// Texts as PostgreSQL writes an array of them.
-pub(crate) fn array_literal(texts: &[String]) -> String {
-    let mut literal = String::from("{");
-    for (number, text) in texts.iter().enumerate() {
-        if number > 0 {
-            literal.push(',');
-        }
-        literal.push('"');
-        for character in text.chars() {
-            if matches!(character, '"' | '\\') {
-                literal.push('\\');
-            }
-            literal.push(character);
-        }
-        literal.push('"');
-    }
-    literal.push('}');
-    literal
-}
-
 /// What is stored under an identity: enough to tell a duplicate from a conflict.
 #[derive(Debug)]
 pub(crate) struct StoredReport {
@@ -266,27 +239,4 @@ pub(crate) async fn stored_reports(
     )
     .fetch_all(connection)
     .await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_text_is_an_element_of_an_array() {
-        let texts = [
-            "plain",
-            "",
-            "null",
-            "a,b",
-            r#"say "no""#,
-            r"back\slash",
-            "{x}",
-        ];
-        let literal = array_literal(&texts.map(String::from));
-        assert_eq!(
-            literal,
-            r#"{"plain","","null","a,b","say \"no\"","back\\slash","{x}"}"#
-        );
-    }
 }

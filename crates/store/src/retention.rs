@@ -7,7 +7,11 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use time::{Date, Duration};
 use uuid::Uuid;
 
-use crate::{Error, Store, maintain::take_turn, partitions::first_of_month};
+use crate::{
+    Error, Store,
+    maintain::take_turn,
+    partitions::{first_of_month, next_month},
+};
 
 /// How long to wait for others who rearrange the rollup. Nobody waits meanwhile.
 const TURN_TIMEOUT: &str = "10s";
@@ -169,22 +173,9 @@ impl Store {
         let Some(mut transaction) = self.begin_turn().await? else {
             return Ok(Step::Locked);
         };
-        let dropped =
-            sqlx::query_scalar!(r#"select drop_month($1, $2) as "dropped!""#, parent, month)
-                .fetch_one(&mut *transaction)
-                .await;
-        match dropped.map_err(Error::from) {
+        match drop_and_remember(&mut transaction, parent, month).await {
             Ok(false) => return Ok(Step::Done(0)),
             Ok(true) => {}
-            Err(error) if error.is_lock_timeout() => return Ok(Step::Locked),
-            Err(error) => return Err(error),
-        }
-        // Others wait by now: whoever keeps us from the other tables is not waited for as long as for a turn.
-        sqlx::query!("select set_config('lock_timeout', '500ms', true)")
-            .fetch_one(&mut *transaction)
-            .await?;
-        match remember(&mut transaction, parent, month, next_month(month)).await {
-            Ok(_) => {}
             Err(error) if error.is_lock_timeout() => return Ok(Step::Locked),
             Err(error) => return Err(error),
         }
@@ -248,8 +239,24 @@ fn first_month_from(day: Date) -> Date {
     }
 }
 
-fn next_month(day: Date) -> Date {
-    first_of_month(first_of_month(day).saturating_add(Duration::days(31)))
+/// Drops the partition of a month; `false` if another process did before.
+async fn drop_and_remember(
+    connection: &mut PgConnection,
+    parent: &str,
+    month: Date,
+) -> Result<bool, Error> {
+    let is_dropped =
+        sqlx::query_scalar!(r#"select drop_month($1, $2) as "dropped!""#, parent, month)
+            .fetch_one(&mut *connection)
+            .await?;
+    if is_dropped {
+        // Others wait by now: whoever keeps us from the other tables is not waited for as long as for a turn.
+        sqlx::query!("select set_config('lock_timeout', '500ms', true)")
+            .fetch_one(&mut *connection)
+            .await?;
+        remember(connection, parent, month, next_month(month)).await?;
+    }
+    Ok(is_dropped)
 }
 
 /// Writes down that these days of a table are forgotten, the second one not included.

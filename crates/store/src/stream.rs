@@ -9,6 +9,7 @@ use crate::{
     delivery::OutcomeRow,
     domains,
     fill::fill_rollup,
+    large_sums::LargeSums,
     ledger::{Progress, record_deliveries},
     record_block::record_blocks,
     report_row::{
@@ -22,6 +23,7 @@ pub struct ReportStream<'a> {
     transaction: Transaction<'static, Postgres>,
     delivery: &'a Delivery,
     key: ReportKey,
+    sums: LargeSums,
     /// Set when a report with the same identity is stored already: then nothing is written.
     before: Option<StoredReport>,
 }
@@ -54,6 +56,7 @@ impl Store {
             transaction,
             delivery,
             key,
+            sums: LargeSums::default(),
             before,
         })
     }
@@ -66,7 +69,8 @@ impl ReportStream<'_> {
             return Ok(());
         }
         let blocks = record_blocks(self.key, records);
-        copy_rows(&mut self.transaction, "record_blocks", blocks).await
+        copy_rows(&mut self.transaction, "record_blocks", blocks).await?;
+        self.sums.add(records).await
     }
 
     /// Writes the totals and the rollup, then commits. The ledger says `documents` and this report, whose outcome is
@@ -81,7 +85,13 @@ impl ReportStream<'_> {
             None => {
                 let row = NewReportRow::complete(self.delivery, self.key.domain_id, summary);
                 complete_report(&mut self.transaction, &row).await?;
-                fill_rollup(&mut self.transaction, self.key).await?;
+                if row.day_count == 1 {
+                    self.sums
+                        .copy_to_rollup(&mut self.transaction, self.key)
+                        .await?;
+                } else {
+                    fill_rollup(&mut self.transaction, self.key).await?;
+                }
                 Outcome::Stored
             }
             Some(before) if before.content_sha256 != summary.content_sha256 => Outcome::Conflict,

@@ -14,7 +14,7 @@ use crate::{
         sums::{MovedSum, merge_by_source},
     },
     copy::copy_rows,
-    elements::Elements,
+    elements::{Elements, count_at},
     source_block::SourceBlock,
 };
 
@@ -93,10 +93,6 @@ struct Block {
 
 impl Block {
     fn read(&self, sums: &mut Vec<MovedSum>) {
-        let one_or = |place: usize| match &self.source_report_counts {
-            Some(counts) => counts.0.get(place).copied().unwrap_or_default(),
-            None => 1,
-        };
         let columns = self.source_ips.0.iter().zip(&self.domain_ids.0);
         let columns = columns.zip(&self.days.0).zip(&self.results.0);
         let columns = columns.zip(&self.message_counts.0).enumerate();
@@ -109,7 +105,7 @@ impl Block {
                 key: *results as u32,
                 message_count: *message_count,
                 report_count: 0,
-                source_report_count: one_or(place),
+                source_report_count: count_at(&self.source_report_counts, place).unwrap_or(0),
             },
         ));
     }

@@ -1,9 +1,6 @@
 //! The rollup as it is read: blocks of sums of one domain and day.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::{Stream, TryStreamExt as _};
 use report::Disposition;
@@ -13,7 +10,7 @@ use time::Date;
 
 use crate::{
     Error,
-    elements::Elements,
+    elements::{Elements, count_at},
     query::{Range, address},
     rollup::{Sum, SumKey},
 };
@@ -50,10 +47,6 @@ impl Block {
         &'a self,
         keys: &'a [SumKey<'a>],
     ) -> impl Iterator<Item = Result<(usize, Sum<'a>), Error>> {
-        let one_or = |counts: &Option<Elements<i32>>, place: usize| match counts {
-            Some(counts) => counts.0.get(place).map_or(0, |count| *count as u32),
-            None => 1,
-        };
         let columns = self.source_ips.0.iter().zip(&self.message_counts.0);
         columns.zip(&self.key_numbers.0).enumerate().map(
             move |(place, ((source_ip, message_count), number))| {
@@ -63,8 +56,9 @@ impl Block {
                     source_ip: *source_ip,
                     key: *key,
                     message_count: *message_count as u64,
-                    report_count: one_or(&self.report_counts, place),
-                    source_report_count: one_or(&self.source_report_counts, place),
+                    report_count: count_at(&self.report_counts, place).unwrap_or(0) as u32,
+                    source_report_count: count_at(&self.source_report_counts, place).unwrap_or(0)
+                        as u32,
                 };
                 Ok((number, sum))
             },
@@ -184,40 +178,33 @@ pub(crate) struct Extent {
 /// Reports counted for their sources, and messages.
 pub(crate) type Version = (i64, i64);
 
-/// What the rollup holds of these domains over some days.
-pub(crate) async fn extents(
+/// What the rollup holds of a domain over some days, `None` if that is nothing.
+pub(crate) async fn extent(
     pool: &PgPool,
-    domain_ids: &[i64],
+    domain_id: i64,
     range: Range,
-) -> Result<HashMap<i64, Extent>, Error> {
-    let rows = sqlx::query!(
+) -> Result<Option<Extent>, Error> {
+    let row = sqlx::query!(
         r#"
         select
-            domain_id as "domain_id!",
             to_count(sum(source_report_count)) as "source_report_count!",
             to_count(sum(message_count)) as "message_count!",
             sum(sum_count) as "sum_count!"
         from source_day_totals
-        where domain_id = any($1)
+        where domain_id = $1
             and day between $2 and $3
         group by domain_id
         "#,
-        domain_ids,
+        domain_id,
         range.from,
         range.to
     )
-    .fetch_all(pool)
+    .fetch_optional(pool)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let extent = Extent {
-                version: (row.source_report_count, row.message_count),
-                sum_count: row.sum_count,
-            };
-            (row.domain_id, extent)
-        })
-        .collect())
+    Ok(row.map(|row| Extent {
+        version: (row.source_report_count, row.message_count),
+        sum_count: row.sum_count,
+    }))
 }
 
 /// Sums that are added up at a time, about 200 bytes each.

@@ -216,7 +216,7 @@ struct RecordBlock {
     results: Json<Vec<RecordResult>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct RecordResult {
     dkim_aligned: Option<bool>,
     spf_aligned: Option<bool>,

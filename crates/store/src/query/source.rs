@@ -12,11 +12,12 @@ use std::{
 
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{PgPool, types::Json};
-use time::{Date, Month};
+use time::Date;
 
 use crate::{
     Error, Store,
-    elements::Elements,
+    elements::{Elements, count_at},
+    partitions::{first_of_month, last_of_month},
     query::{Range, SeriesDay, Totals, blocks::Key},
     rollup::{Sum, SumKey},
     source_block::{bucket, results_of_number},
@@ -259,11 +260,6 @@ fn take_greatest(domains: &mut Vec<(i64, DomainSums)>, count: usize) -> Vec<(i64
     domains.drain(..end).collect()
 }
 
-fn last_of_month(month: Date) -> Date {
-    let length = Month::length(month.month(), month.year());
-    month.replace_day(length).unwrap_or(month)
-}
-
 /// The address before, in the order of PostgreSQL.
 fn before(address: IpAddr) -> Option<IpAddr> {
     match address {
@@ -311,10 +307,7 @@ impl Found {
             };
             let domain_id = self.domain_id.or_else(|| element(&self.domain_ids, place));
             let day = self.day.or_else(|| element(&self.days, place));
-            let source_report_count = match &self.source_report_counts {
-                Some(counts) => counts.0.get(place).copied(),
-                None => Some(1),
-            };
+            let source_report_count = count_at(&self.source_report_counts, place);
             let (Some(key), Some(domain_id), Some(day), Some(source_report_count)) =
                 (key, domain_id, day, source_report_count)
             else {
@@ -347,7 +340,6 @@ fn found(
     source_ip: IpAddr,
     range: Range,
 ) -> impl Stream<Item = Result<Found, Error>> {
-    let first_of_month = |day: Date| day.replace_day(1).unwrap_or(day);
     sqlx::query_as!(
         Found,
         r#"

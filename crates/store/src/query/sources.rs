@@ -10,7 +10,7 @@ use crate::{
     query::{
         Range, Totals,
         answers::SUMS_MIN,
-        blocks::{Extent, Span, blocks, extents, parts},
+        blocks::{Extent, Span, blocks, extent, parts},
     },
     rollup::{Sum, SumKey},
 };
@@ -73,8 +73,7 @@ impl Store {
         filter: &SourceFilter,
         limit: i64,
     ) -> Result<Vec<SourceRow>, Error> {
-        let extents = extents(&self.pool, &[domain_id], range).await?;
-        let Some(extent) = extents.get(&domain_id).copied() else {
+        let Some(extent) = extent(&self.pool, domain_id, range).await? else {
             return Ok(Vec::new());
         };
         if extent.sum_count < SUMS_MIN {
