@@ -10,8 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Config, metrics::Metrics};
 
-/// Uploads too large for the memory of each are taken in so few at a time; a form alone.
-pub(crate) const LARGE_MAX: usize = 1;
+/// Uploads that are too large to be held in memory and taken in at a time: a form may be all header, which is in memory
+/// while its end is looked for.
+const LARGE_MAX: usize = 1;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::outcome::Document;
-use crate::{Error, State, body, error::Problem, state::LARGE_MAX};
+use crate::{Error, State, body, error::Problem};
 
 /// Files of one request at most.
 const FILES_MAX: usize = 1000;
@@ -131,7 +131,7 @@ pub(super) type Permits = Vec<OwnedSemaphorePermit>;
 
 /// The permits to load a kept delivery, which may be large, and take it in again.
 pub(super) async fn retry_permits(state: &State) -> Result<Permits, Error> {
-    Ok(vec![permit(state)?, large_permit(state, 1).await])
+    Ok(vec![permit(state)?, large_permit(state).await])
 }
 
 fn permit(state: &State) -> Result<OwnedSemaphorePermit, Error> {
@@ -139,9 +139,9 @@ fn permit(state: &State) -> Result<OwnedSemaphorePermit, Error> {
     permit.map_err(|_| Error::Busy)
 }
 
-async fn large_permit(state: &State, weight: usize) -> OwnedSemaphorePermit {
+async fn large_permit(state: &State) -> OwnedSemaphorePermit {
     let large_uploads = state.large_uploads.clone();
-    let permit = large_uploads.acquire_many_owned(weight as u32).await;
+    let permit = large_uploads.acquire_owned().await;
     permit.expect("the semaphore is never closed")
 }
 
@@ -153,13 +153,10 @@ async fn receive(
 ) -> Result<(Permits, Vec<Delivery>), Error> {
     let mut permits = vec![permit(state)?];
     let body = body::read(body, &state.config).await?;
-    let is_form = is_multipart(&parts.headers);
     if matches!(body, report::Body::File(_)) {
-        // A form may be all header, which is in memory while its end is looked for.
-        let weight = if is_form { LARGE_MAX } else { 1 };
-        permits.push(large_permit(state, weight).await);
+        permits.push(large_permit(state).await);
     }
-    let deliveries = if is_form {
+    let deliveries = if is_multipart(&parts.headers) {
         split(state, parts, body).await?
     } else {
         vec![delivery(state, None, body)]
@@ -177,10 +174,13 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 
 /// The files of a form.
 async fn split(state: &State, parts: &Parts, body: report::Body) -> Result<Vec<Delivery>, Error> {
-    let bad = |error: MultipartError| match error.status().is_server_error() {
-        // Reading our own file failed, which is no fault of the form.
-        true => Error::Spool(io::Error::other(error.body_text())),
-        false => Error::BadMultipart(error.body_text()),
+    let bad = |error: MultipartError| {
+        if error.status().is_server_error() {
+            // Reading our own file failed, which is no fault of the form.
+            Error::Spool(io::Error::other(error.body_text()))
+        } else {
+            Error::BadMultipart(error.body_text())
+        }
     };
     let mut request = Request::new(body::replay(body));
     *request.headers_mut() = parts.headers.clone();
