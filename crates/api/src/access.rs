@@ -60,12 +60,28 @@ static NEEDS: [(Method, &str, Need); 28] = [
     (Method::GET, "/api/v1/sources/{ip}", Need::Read),
     (Method::GET, "/api/v1/reports", Need::Read),
     (Method::GET, "/api/v1/reports/{report_uid}", Need::Read),
-    (Method::GET, "/api/v1/reports/{report_uid}/records", Need::Read),
+    (
+        Method::GET,
+        "/api/v1/reports/{report_uid}/records",
+        Need::Read,
+    ),
     (Method::GET, "/api/v1/deliveries", Need::Read),
     (Method::GET, "/api/v1/deliveries/{delivery_id}", Need::Read),
-    (Method::GET, "/api/v1/deliveries/{delivery_id}/raw", Need::Read),
-    (Method::POST, "/api/v1/deliveries/{delivery_id}/retry", Need::Admin),
-    (Method::DELETE, "/api/v1/deliveries/{delivery_id}", Need::Admin),
+    (
+        Method::GET,
+        "/api/v1/deliveries/{delivery_id}/raw",
+        Need::Read,
+    ),
+    (
+        Method::POST,
+        "/api/v1/deliveries/{delivery_id}/retry",
+        Need::Admin,
+    ),
+    (
+        Method::DELETE,
+        "/api/v1/deliveries/{delivery_id}",
+        Need::Admin,
+    ),
     (Method::GET, "/api/v1/mailboxes", Need::ReadAll),
     (Method::GET, "/metrics", Need::ReadAll),
     (Method::GET, "/api/v1/tokens", Need::AdminAll),
@@ -189,45 +205,46 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
 pub(crate) async fn admit(
     extract::State(state): extract::State<State>,
     route: Option<MatchedPath>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Error> {
+    let (mut parts, body) = request.into_parts();
     let route = route.as_ref().map(MatchedPath::as_str);
-    match viewer(&state, route, &request).await {
-        Ok(Some(viewer)) => _ = request.extensions_mut().insert(viewer),
+    match viewer(&state, route, &parts).await {
+        Ok(Some(viewer)) => _ = parts.extensions.insert(viewer),
         Ok(None) => {}
         Err(error) => {
             // A client that is still sending when its connection is closed does not get to see the answer.
-            if !request.headers().contains_key(header::EXPECT) {
-                state.tasks.spawn(body::discard(request.into_body()));
+            if !parts.headers.contains_key(header::EXPECT) {
+                state.tasks.spawn(body::discard(body));
             }
             return Err(error);
         }
     }
-    Ok(next.run(request).await)
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// Who asks; `None` where that does not matter.
 async fn viewer(
     state: &State,
     route: Option<&str>,
-    request: &Request,
+    request: &Parts,
 ) -> Result<Option<Viewer>, Error> {
-    let client = Client::of(request.headers(), request.extensions());
-    let need = Need::of(request.method(), route);
+    let client = Client::of(&request.headers, &request.extensions);
+    let need = Need::of(&request.method, route);
     let mut viewer = if !state.asks_for_token {
         Viewer::anybody()
     } else if need == Need::Nothing {
         return Ok(None);
     } else {
-        let found = credentials::find(state, request.headers()).await?;
+        let found = credentials::find(state, &request.headers).await?;
         found.ok_or(Error::Unauthenticated)?
     };
     viewer.actor = viewer.actor.at(client.address);
     need.check(&viewer)?;
     if let Some(session) = &viewer.session
-        && !request.method().is_safe()
-        && !csrf_token(request.headers()).is_some_and(|token| session.admits(token))
+        && !request.method.is_safe()
+        && !csrf_token(&request.headers).is_some_and(|token| session.admits(token))
     {
         return Err(Error::Csrf);
     }
@@ -283,12 +300,28 @@ mod tests {
             Need::AdminAll,
         ];
         for (scope, domains, expected) in [
-            (Scope::Read, &[][..], [true, true, true, false, false, false]),
+            (
+                Scope::Read,
+                &[][..],
+                [true, true, true, false, false, false],
+            ),
             (Scope::Ingest, &[], [true, false, false, true, false, false]),
             (Scope::Admin, &[], [true; 6]),
-            (Scope::Read, &["a.example"], [true, true, false, false, false, false]),
-            (Scope::Ingest, &["a.example"], [true, false, false, true, false, false]),
-            (Scope::Admin, &["a.example"], [true, true, false, true, true, false]),
+            (
+                Scope::Read,
+                &["a.example"],
+                [true, true, false, false, false, false],
+            ),
+            (
+                Scope::Ingest,
+                &["a.example"],
+                [true, false, false, true, false, false],
+            ),
+            (
+                Scope::Admin,
+                &["a.example"],
+                [true, true, false, true, true, false],
+            ),
         ] {
             let viewer = viewer(scope, domains);
             let may = needs.map(|need| need.check(&viewer).is_ok());

@@ -1,9 +1,17 @@
 //! Extractors whose refusals are problem documents like all others.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{header, request::Parts},
+};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-use crate::Error;
+use crate::{Error, State};
+
+/// Bytes of a body that is JSON.
+const JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// The parameters of the query.
 pub(crate) struct Query<T>(pub T);
@@ -35,5 +43,33 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(rejection) => Err(Error::BadPath(rejection.body_text())),
         }
+    }
+}
+
+/// The body, which says that it is JSON: a form of another site cannot.
+pub(crate) struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<State> for JsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Error> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let is_json = content_type
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split(';').next())
+            .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"));
+        if !is_json {
+            return Err(Error::BadJson(
+                "the body must be JSON, with the content type application/json".into(),
+            ));
+        }
+        let body = to_bytes(request.into_body(), JSON_BYTES_MAX);
+        let body = timeout(state.config.idle_timeout(), body).await;
+        let bytes = body
+            .map_err(|_| Error::Slow)?
+            .map_err(|error| Error::BadBody(error.to_string()))?;
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Error::BadJson(error.to_string()))
     }
 }

@@ -124,7 +124,13 @@ mod tests {
         for inside in ["example.com", "mail.example.com", "x.a_b.example"] {
             assert!(list.holds(inside), "{inside}");
         }
-        for outside in ["badexample.com", "com", "", "axb.example", "example.com.evil"] {
+        for outside in [
+            "badexample.com",
+            "com",
+            "",
+            "axb.example",
+            "example.com.evil",
+        ] {
             assert!(!list.holds(outside), "{outside}");
         }
     }

@@ -54,7 +54,9 @@ impl Error {
                 _ => return false,
             },
             Self::TemporaryFile(_) => return true,
-            Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => return false,
+            Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => {
+                return false;
+            }
         };
         match error {
             sqlx::Error::Io(_)

@@ -106,9 +106,10 @@ impl Store {
         sqlx::query("lock table tokens in share row exclusive mode")
             .execute(&mut *transaction)
             .await?;
-        let is_first = sqlx::query_scalar!(r#"select not exists (select from tokens) as "is_first!""#)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let is_first =
+            sqlx::query_scalar!(r#"select not exists (select from tokens) as "is_first!""#)
+                .fetch_one(&mut *transaction)
+                .await?;
         if !is_first {
             return Ok(None);
         }

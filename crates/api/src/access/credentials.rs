@@ -86,6 +86,8 @@ mod tests {
             "ruad_session=s; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"
         );
         assert!(session_cookie(Some("s"), client(true)).ends_with("; Secure"));
-        assert!(session_cookie(None, client(false)).starts_with("ruad_session=; Path=/; Max-Age=0;"));
+        assert!(
+            session_cookie(None, client(false)).starts_with("ruad_session=; Path=/; Max-Age=0;")
+        );
     }
 }

@@ -50,7 +50,10 @@ fn describe_operation(operation: &mut Operation, need: Need) {
     let (need, refusals) = match need {
         Need::Nothing => return,
         Need::AnyToken => ("any token", "`csrf`"),
-        Need::Read => ("a token with the scope `read`", "`forbidden`: the token has another scope"),
+        Need::Read => (
+            "a token with the scope `read`",
+            "`forbidden`: the token has another scope",
+        ),
         Need::ReadAll => (
             "a token with the scope `read` that is not restricted to some domains",
             "`forbidden`: the token has another scope, or is restricted to some domains",
@@ -80,7 +83,10 @@ fn describe_operation(operation: &mut Operation, need: Need) {
     );
     let refused = format!("{refusals}; or from a page of another origin (`forbidden_origin`)");
     for (status, description) in [
-        ("401", "`unauthenticated`: there is no token, or it is unknown, expired or revoked"),
+        (
+            "401",
+            "`unauthenticated`: there is no token, or it is unknown, expired or revoked",
+        ),
         ("403", refused.as_str()),
     ] {
         let content = ContentBuilder::new()
@@ -91,6 +97,8 @@ fn describe_operation(operation: &mut Operation, need: Need) {
             .content("application/problem+json", content)
             .build();
         let responses = &mut operation.responses.responses;
-        responses.entry(status.to_owned()).or_insert(response.into());
+        responses
+            .entry(status.to_owned())
+            .or_insert(response.into());
     }
 }

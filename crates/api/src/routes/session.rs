@@ -1,8 +1,7 @@
 //! Signing in and out, for browsers.
 
 use axum::{
-    Json,
-    extract,
+    Json, extract,
     http::{HeaderName, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
@@ -61,7 +60,10 @@ impl Session {
                 false => AccessMode::Open,
             },
             scope: viewer.scope.into(),
-            domains: viewer.domains.as_ref().map(|domains| domains.names().into()),
+            domains: viewer
+                .domains
+                .as_ref()
+                .map(|domains| domains.names().into()),
             csrf_token: session.map(|session| session.csrf_token.reveal().to_owned()),
             name: viewer.name.clone(),
         }
@@ -101,12 +103,11 @@ pub(super) async fn sign_in(
     client: Client,
     viewer: Result<Viewer, Error>,
     JsonBody(sign_in): JsonBody<SignIn>,
-) -> Result<([(HeaderName, String); 1], Json<Session>), Error> {
+) -> Result<(Option<[(HeaderName, String); 1]>, Json<Session>), Error> {
     let store = state.store();
     if let Ok(viewer) = viewer {
         // Access is open.
-        let nothing = session_cookie(None, client);
-        return Ok(([(header::SET_COOKIE, nothing)], Json(Session::of(&state, &viewer))));
+        return Ok((None, Json(Session::of(&state, &viewer))));
     }
     let text = sign_in.token.trim();
     let Some(token) = store.token(text).await? else {
@@ -130,7 +131,8 @@ pub(super) async fn sign_in(
     let viewer = Viewer::with_token(token, Some(session));
     let actor = viewer.actor.clone().at(client.address);
     store.record_change(&actor, &change).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(Session::of(&state, &viewer))))
+    let cookie = Some([(header::SET_COOKIE, cookie)]);
+    Ok((cookie, Json(Session::of(&state, &viewer))))
 }
 
 /// Sign out

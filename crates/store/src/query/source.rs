@@ -92,7 +92,9 @@ impl Store {
             if last_day.is_some_and(|day| day >= last_of_month(month)) {
                 break;
             }
-            let in_month = self.last_day_in_month(visible, source_ip, month, latest).await?;
+            let in_month = self
+                .last_day_in_month(visible, source_ip, month, latest)
+                .await?;
             last_day = last_day.max(in_month);
             if in_month.is_some() {
                 break;
