@@ -168,6 +168,7 @@ async fn serve_listens_openly_only_when_told_so() {
     let refused = Program::new(["serve"])
         .on(&database)
         .env("RUAD_LISTEN", "[::]:0")
+        .env("RUAD_HTTP__ACCESS", "open")
         .run()
         .await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
