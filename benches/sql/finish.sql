@@ -10,7 +10,7 @@ join pg_type t on t.oid = a.atttypid
 where c.relkind = 'r'
     and c.relnamespace = 'public'::regnamespace
     and t.typcategory <> 'A'
-    and t.typname not in ('jsonb', 'bytea')
+    and t.typname not in ('json', 'jsonb', 'bytea')
 group by c.oid
 \gexec
 checkpoint;

@@ -144,6 +144,8 @@ async fn a_token_ends_when_it_expires_or_is_revoked() {
     }
     let unknown = admin.send(Method::DELETE, "/api/v1/tokens/x", "").await;
     assert_eq!(unknown.problem(404), "unknown_token");
+    let odd = admin.send(Method::DELETE, "/api/v1/tokens/%00", "").await;
+    assert_eq!(odd.problem(422), "bad_path");
 }
 
 #[tokio::test(flavor = "multi_thread")]

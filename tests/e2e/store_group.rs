@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use report::{Body, Content, Limits, Parser, unpack};
+use report::{Body, Content, Limits, Parser, Record, unpack};
 use sqlx::types::Uuid;
 use store::{Delivery, Outcome, OutcomeRow, Pending, Store, Submission};
 use time::macros::datetime;
@@ -262,17 +262,22 @@ async fn a_large_report_tried_again_is_answered_as_before() {
     store.close().await;
 }
 
-/// Ten deliveries, one of which has something in its header that the database refuses.
-async fn assert_only_one_is_rejected(spoil: impl Fn(&mut report::ReportMetadata)) {
+/// Ten deliveries, one of which has something that the database refuses.
+async fn assert_only_one_is_rejected(
+    spoil: impl Fn(&mut report::ReportMetadata, &mut Vec<Record>),
+) {
     let database = Database::fresh().await;
     let store = database.store();
     let mut submissions: Vec<Submission> = (0..10)
         .map(|number| submission(&[report(&number.to_string(), 1)]))
         .collect();
-    let Pending::Report { summary, .. } = &mut submissions[4].documents[0] else {
+    let Pending::Report {
+        summary, records, ..
+    } = &mut submissions[4].documents[0]
+    else {
         panic!("no report")
     };
-    spoil(&mut summary.header.report_metadata);
+    spoil(&mut summary.header.report_metadata, records);
 
     let outcomes = submit_all(&store, submissions).await;
 
@@ -306,7 +311,24 @@ async fn assert_only_one_is_rejected(spoil: impl Fn(&mut report::ReportMetadata)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_rejected_alone() {
-    assert_only_one_is_rejected(|metadata| metadata.generator = Some("zero\0byte".into())).await;
+    assert_only_one_is_rejected(|metadata, _| metadata.generator = Some("zero\0byte".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_database_refuses_is_rejected_with_its_report() {
+    // Few records are inserted, many copied.
+    for record_count in [1, 1_000] {
+        assert_only_one_is_rejected(|_, records| {
+            records.resize(record_count, records[0].clone());
+            records[0].envelope_from = Some("zero\0byte".into());
+        })
+        .await;
+        assert_only_one_is_rejected(|_, records| {
+            records.resize(record_count, records[0].clone());
+            records[0].header_from = Some("zero\0byte".into());
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,7 +355,7 @@ async fn a_large_report_that_the_database_refuses_is_rejected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_ledger_refuses_is_rejected_alone() {
-    assert_only_one_is_rejected(|metadata| metadata.org_name = "zero\0byte".into()).await;
+    assert_only_one_is_rejected(|metadata, _| metadata.org_name = "zero\0byte".into()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

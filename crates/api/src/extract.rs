@@ -13,6 +13,13 @@ use crate::{Error, State};
 /// Bytes of a body that is JSON.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 
+/// Nothing that is stored has it: PostgreSQL cannot hold it.
+const NUL: &str = "a parameter has the character U+0000";
+
+fn has_nul(encoded: &str) -> bool {
+    encoded.contains("%00")
+}
+
 /// The parameters of the query.
 pub(crate) struct Query<T>(pub T);
 
@@ -20,6 +27,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        if parts.uri.query().is_some_and(has_nul) {
+            return Err(Error::BadQuery(NUL.into()));
+        }
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => {
@@ -39,6 +49,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        if has_nul(parts.uri.path()) {
+            return Err(Error::BadPath(NUL.into()));
+        }
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(rejection) => Err(Error::BadPath(rejection.body_text())),

@@ -151,7 +151,7 @@ async fn choose(
             select
                 domain_id,
                 day,
-                sum_count + case when pg_column_size(keys) > 500 then 6 * jsonb_array_length(keys) else 0 end as weight
+                sum_count + case when pg_column_size(keys) > 500 then 6 * json_array_length(keys) else 0 end as weight
             from source_day_arrivals
             where date_trunc('month', day::timestamp)::date = any($1)
             offset 0
@@ -208,7 +208,7 @@ async fn split(
         from (
             select
                 first_source,
-                sum(sum_count + case when pg_column_size(keys) > 500 then 6 * jsonb_array_length(keys) else 0 end)
+                sum(sum_count + case when pg_column_size(keys) > 500 then 6 * json_array_length(keys) else 0 end)
                     over (order by first_source rows unbounded preceding) as sum_count
             from source_day_arrivals
             where domain_id = $1

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use time::{Date, macros::date};
 use uuid::Uuid;
 
-use crate::{Error, record_block::RecordBlock, rollup::SourceDayBlock};
+use crate::{Error, record_block::RecordBlock, rollup::SourceDayBlock, unnest::json_has_nul};
 
 /// What a binary COPY begins with.
 pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -44,6 +44,9 @@ pub(crate) async fn copy_rows<T: CopyRow>(
     for row in rows {
         fields.bytes.extend_from_slice(&count.to_be_bytes());
         row.encode(&mut fields);
+        if fields.has_nul {
+            return Err(Error::Nul);
+        }
         if fields.bytes.len() >= CHUNK_BYTES {
             copy.send(fields.bytes.as_slice()).await?;
             fields.bytes.clear();
@@ -77,7 +80,7 @@ impl CopyRow for RecordBlock<'_> {
         fields.array(&self.message_counts);
         fields.array(&self.result_numbers);
         fields.array_or_null(self.positions.as_deref());
-        fields.jsonb(&self.results);
+        fields.json(&self.results);
     }
 }
 
@@ -121,7 +124,7 @@ impl CopyRow for SourceDayBlock<'_> {
         fields.array(&self.message_counts);
         fields.array_or_null(self.report_counts.as_deref());
         fields.array_or_null(self.source_report_counts.as_deref());
-        fields.jsonb(&self.keys);
+        fields.json(&self.keys);
     }
 }
 
@@ -129,6 +132,7 @@ impl CopyRow for SourceDayBlock<'_> {
 #[derive(Default)]
 pub(crate) struct Fields {
     bytes: Vec<u8>,
+    has_nul: bool,
 }
 
 impl Fields {
@@ -158,12 +162,15 @@ impl Fields {
         }
     }
 
-    /// JSON behind the version byte of jsonb.
-    fn jsonb(&mut self, value: &impl Serialize) {
+    fn json(&mut self, value: &impl Serialize) {
+        let mut has_nul = false;
         self.sized(|bytes| {
-            bytes.push(1);
-            serde_json::to_writer(bytes, value).expect("plain strings go into a growing buffer");
+            let start = bytes.len();
+            serde_json::to_writer(&mut *bytes, value)
+                .expect("plain values go into a growing buffer");
+            has_nul = json_has_nul(&bytes[start..]);
         });
+        self.has_nul |= has_nul;
     }
 
     /// A field whose length is known once it is written.

@@ -33,8 +33,8 @@ const TABLES: [(&str, Spread); 6] = [
 /// Functions that answers are made with on the nodes.
 const FUNCTIONS: [&str; 3] = [
     "to_count(numeric)",
-    "record_results(jsonb)",
-    "sum_keys(jsonb)",
+    "record_results(json)",
+    "sum_keys(json)",
 ];
 
 // No statement here is a checked query: what it calls exists on a cluster only.

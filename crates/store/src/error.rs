@@ -32,6 +32,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// A text has the character U+0000, which no column of PostgreSQL can hold.
+    #[error("a text has the character U+0000, which PostgreSQL cannot hold")]
+    Nul,
     /// A temporary file could not be written or read: what is too large for memory is sorted there.
     #[error("temporary file: {0}")]
     TemporaryFile(Arc<std::io::Error>),
@@ -54,7 +57,7 @@ impl Error {
                 _ => return false,
             },
             Self::TemporaryFile(_) => return true,
-            Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => {
+            Self::Nul | Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => {
                 return false;
             }
         };
@@ -78,8 +81,9 @@ impl Error {
 
     /// Whether the database refused the data itself, so that trying again cannot help (SQLSTATE classes 22, 23, 54).
     pub fn is_data(&self) -> bool {
-        let Self::Database(error) = self else {
-            return false;
+        let error = match self {
+            Self::Database(error) => error,
+            other => return matches!(other, Self::Nul),
         };
         error
             .as_database_error()

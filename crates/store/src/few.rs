@@ -9,7 +9,7 @@ use crate::{
     Error,
     record_block::RecordBlock,
     rollup::SourceDayBlock,
-    unnest::{column, json, literal},
+    unnest::{column, json, json_has_nul, literal},
 };
 
 /// Up to so many records go this way.
@@ -21,6 +21,15 @@ pub(crate) async fn insert_few(
     blocks: &[RecordBlock<'_>],
     days: &[SourceDayBlock<'_>],
 ) -> Result<(), Error> {
+    let results = column(blocks, |block| json(&block.results));
+    let keys = column(days, |day| json(&day.keys));
+    if results
+        .iter()
+        .chain(&keys)
+        .any(|json| json_has_nul(json.as_bytes()))
+    {
+        return Err(Error::Nul);
+    }
     sqlx::query!(
         r#"
         with new_records as (
@@ -30,7 +39,7 @@ pub(crate) async fn insert_few(
             )
             select
                 domain_id, report_uid, day, first_position,
-                source_ips::inet[], message_counts::bigint[], result_numbers::smallint[], positions::integer[], results::jsonb
+                source_ips::inet[], message_counts::bigint[], result_numbers::smallint[], positions::integer[], results::json
             from unnest(
                 $1::bigint[], $2::uuid[], $3::date[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]
             ) as new (
@@ -49,7 +58,7 @@ pub(crate) async fn insert_few(
             (totals::bigint[])[1], (totals::bigint[])[2], (totals::bigint[])[3], (totals::bigint[])[4], (totals::bigint[])[5],
             (totals::bigint[])[6], (totals::bigint[])[7], (totals::bigint[])[8], (totals::bigint[])[9],
             source_ips::inet[], key_numbers::smallint[], message_counts::bigint[],
-            report_counts::integer[], source_report_counts::integer[], keys::jsonb
+            report_counts::integer[], source_report_counts::integer[], keys::json
         from unnest(
             $10::bigint[], $11::date[], $12::text[], $13::text[], $14::integer[], $15::bigint[], $16::text[],
             $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[]
@@ -66,7 +75,7 @@ pub(crate) async fn insert_few(
         &column(blocks, |block| literal(&block.message_counts)),
         &column(blocks, |block| literal(&block.result_numbers)),
         &column(blocks, |block| block.positions.as_deref().map(literal)) as _,
-        &column(blocks, |block| json(&block.results)),
+        &results,
         &column(days, |day| day.domain_id),
         &column(days, |day| day.day),
         &column(days, |day| day.first_source.to_string()),
@@ -79,7 +88,7 @@ pub(crate) async fn insert_few(
         &column(days, |day| literal(&day.message_counts)),
         &column(days, |day| day.report_counts.as_deref().map(literal)) as _,
         &column(days, |day| day.source_report_counts.as_deref().map(literal)) as _,
-        &column(days, |day| json(&day.keys))
+        &keys
     )
     .execute(connection)
     .await?;

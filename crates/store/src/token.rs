@@ -144,6 +144,10 @@ impl Store {
 
     /// Has a token refused from now on, with the sessions that it began. `false` if there is none with this id.
     pub async fn revoke_token(&self, token_id: &str, actor: &Actor) -> Result<bool, Error> {
+        // The database need not see, or choke on, what cannot be one.
+        if !is_hex(token_id, ID_BYTES) {
+            return Ok(false);
+        }
         let mut transaction = self.pool.begin().await?;
         let was_revoked = sqlx::query_scalar!(
             r#"select revoked_at is not null as "was_revoked!" from tokens where token_id = $1 for update"#,

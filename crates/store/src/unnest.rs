@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use memchr::memmem;
 use serde::Serialize;
 
 /// One value of each row.
@@ -49,9 +50,34 @@ pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("plain values go into a growing buffer")
 }
 
+/// Whether a document has the character U+0000, which PostgreSQL takes in a document but cannot take out of it.
+pub(crate) fn json_has_nul(json: &[u8]) -> bool {
+    memmem::find_iter(json, r"\u0000").any(|at| {
+        // Behind a backslash that is escaped itself it is plain text.
+        let backslashes = json[..=at].iter().rev().take_while(|byte| **byte == b'\\');
+        backslashes.count() % 2 == 1
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_character_itself_is_found() {
+        for (text, expected) in [
+            ("\0", true),
+            ("a\0b", true),
+            ("\\\0", true),
+            (r"\u0000", false),
+            (r"\\u0000", false),
+            ("u0000", false),
+            ("\u{1}", false),
+        ] {
+            let json = json(text);
+            assert_eq!(json_has_nul(json.as_bytes()), expected, "{json}");
+        }
+    }
 
     #[test]
     fn any_text_is_an_element_of_an_array() {

@@ -42,6 +42,10 @@ impl Block {
         self.keys.iter().map(Key::read).collect()
     }
 
+    pub(crate) fn sum_count(&self) -> usize {
+        self.source_ips.0.len()
+    }
+
     /// The sums, each with the number of its key among [`Block::keys`], from 0.
     pub(crate) fn sums<'a>(
         &'a self,
@@ -207,8 +211,8 @@ pub(crate) async fn extent(
     }))
 }
 
-/// Sums that are added up at a time, about 200 bytes each.
-const PART_SUMS_MAX: i64 = 200_000;
+/// Sums that are added up at a time, about 80 bytes each.
+const PART_SUMS_MAX: i64 = 400_000;
 
 /// Addresses looked at to tell where the parts begin: about so many, whatever the number of sums.
 const SAMPLES: i64 = 1_000;

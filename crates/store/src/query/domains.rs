@@ -1,11 +1,8 @@
 //! Questions about policy domains.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    pin::pin,
-};
+use std::{collections::HashMap, net::IpAddr, pin::pin};
 
+use foldhash::{HashSet, HashSetExt as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use time::{Date, OffsetDateTime};
 

@@ -356,7 +356,7 @@ fn found(
         select
             null::bigint as domain_id,
             null::date as day,
-            null::jsonb as "keys: Json<Vec<Key>>",
+            null::json as "keys: Json<Vec<Key>>",
             domain_ids[first_place:last_place] as "domain_ids: Elements<_>",
             days[first_place:last_place] as "days: Elements<_>",
             results[first_place:last_place] as "numbers!: Elements<_>",

@@ -1,7 +1,8 @@
 //! Questions about sources: who sends mail in a domain's name.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, pin::pin};
+use std::{cmp::Reverse, net::IpAddr};
 
+use foldhash::{HashMap, HashMapExt as _};
 use futures_util::TryStreamExt as _;
 use time::Date;
 
@@ -10,7 +11,7 @@ use crate::{
     query::{
         Range, Totals,
         answers::SUMS_MIN,
-        blocks::{Extent, Span, blocks, extent, parts},
+        blocks::{Block, Extent, Span, blocks, extent, parts},
     },
     rollup::{Sum, SumKey},
 };
@@ -117,41 +118,73 @@ impl Store {
         };
         let mut ranked = Vec::new();
         for part in parts {
-            let sources = self.add_up(domain_id, range, filter, part).await?;
-            ranked.extend(
-                sources
-                    .into_iter()
-                    .filter_map(|(source_ip, sums)| sums.row(source_ip))
-                    .filter(|row| filter.comes_after(row)),
-            );
-            keep_greatest(&mut ranked, filter.sort, limit);
+            let blocks: Vec<Block> = blocks(&self.pool, domain_id, range, part)
+                .try_collect()
+                .await?;
+            ranked.extend(rank(&blocks, filter, part, limit)?);
+            keep_first(&mut ranked, limit, |row| filter.sort.place(row));
         }
         ranked.sort_unstable_by_key(|row| filter.sort.place(row));
         Ok(ranked)
     }
+}
 
-    async fn add_up(
-        &self,
-        domain_id: i64,
-        range: Range,
-        filter: &SourceFilter,
-        part: Span,
-    ) -> Result<HashMap<IpAddr, SourceSums>, Error> {
-        let mut sources: HashMap<IpAddr, SourceSums> = HashMap::new();
-        let mut blocks = pin!(blocks(&self.pool, domain_id, range, part));
-        while let Some(block) = blocks.try_next().await? {
-            let keys = block.keys()?;
-            let matching: Vec<bool> = keys.iter().map(|key| filter.admits(key)).collect();
-            for sum in block.sums(&keys) {
-                let (number, sum) = sum?;
-                if part.contains(sum.source_ip) {
-                    let source = sources.entry(sum.source_ip).or_default();
-                    source.add(&sum, block.day, matching[number]);
-                }
+/// The first sources of a part of the addresses, in no order. All sources are counted, but only those that come first are
+/// looked at in full: in a large domain nearly all do not.
+fn rank(
+    blocks: &[Block],
+    filter: &SourceFilter,
+    part: Span,
+    limit: usize,
+) -> Result<Vec<SourceRow>, Error> {
+    let sum_count = blocks.iter().map(Block::sum_count).sum();
+    let mut counts: HashMap<IpAddr, i64> = HashMap::with_capacity(sum_count);
+    for_each_sum(blocks, filter, part, |_, sum, matches| {
+        if matches {
+            let count = counts.entry(sum.source_ip).or_default();
+            *count = count.saturating_add(filter.sort.count(sum));
+        }
+    })?;
+    let mut first: Vec<SourceKey> = counts
+        .into_iter()
+        .map(|(source_ip, count)| SourceKey { count, source_ip })
+        .filter(|key| filter.after.is_none_or(|after| after.place() < key.place()))
+        .collect();
+    keep_first(&mut first, limit, SourceKey::place);
+
+    let mut sources: HashMap<IpAddr, SourceSums> = first
+        .into_iter()
+        .map(|key| (key.source_ip, SourceSums::default()))
+        .collect();
+    for_each_sum(blocks, filter, part, |day, sum, matches| {
+        if let Some(source) = sources.get_mut(&sum.source_ip) {
+            source.add(sum, day, matches);
+        }
+    })?;
+    Ok(sources
+        .into_iter()
+        .filter_map(|(source_ip, sums)| sums.row(source_ip))
+        .collect())
+}
+
+/// Calls `take` with each sum of these addresses, its day, and whether it matches the filter.
+fn for_each_sum(
+    blocks: &[Block],
+    filter: &SourceFilter,
+    part: Span,
+    mut take: impl FnMut(Date, &Sum<'_>, bool),
+) -> Result<(), Error> {
+    for block in blocks {
+        let keys = block.keys()?;
+        let matching: Vec<bool> = keys.iter().map(|key| filter.admits(key)).collect();
+        for sum in block.sums(&keys) {
+            let (number, sum) = sum?;
+            if part.contains(sum.source_ip) {
+                take(block.day, &sum, matching[number]);
             }
         }
-        Ok(sources)
     }
+    Ok(())
 }
 
 impl SourceFilter {
@@ -159,31 +192,47 @@ impl SourceFilter {
         self.pass.is_none_or(|pass| pass == key.dmarc_pass())
             && (self.header_from.is_none() || self.header_from.as_deref() == key.header_from)
     }
+}
 
-    fn comes_after(&self, row: &SourceRow) -> bool {
-        self.after
-            .is_none_or(|after| (Reverse(after.count), after.source_ip) < self.sort.place(row))
+impl SourceKey {
+    /// The greatest count comes first, among equals the lowest address.
+    fn place(&self) -> (Reverse<i64>, IpAddr) {
+        (Reverse(self.count), self.source_ip)
     }
 }
 
 impl SourceSort {
-    /// The place of a source in the list: that of the greatest count comes first, among equals that of the lowest address.
+    /// What a sum adds to the number that the list is sorted by.
+    fn count(self, sum: &Sum<'_>) -> i64 {
+        let counts = match self {
+            Self::Messages => true,
+            Self::Failures => !sum.key.dmarc_pass(),
+        };
+        if counts {
+            i64::try_from(sum.message_count).unwrap_or(i64::MAX)
+        } else {
+            0
+        }
+    }
+
+    /// The place of a source in the list.
     fn place(self, row: &SourceRow) -> (Reverse<i64>, IpAddr) {
         let count = match self {
             Self::Messages => row.totals.message_count,
             Self::Failures => row.totals.dmarc_fail_count(),
         };
-        (Reverse(count), row.source_ip)
+        let source_ip = row.source_ip;
+        SourceKey { count, source_ip }.place()
     }
 }
 
 /// Throws away all but the first of the list, in no order.
-fn keep_greatest(rows: &mut Vec<SourceRow>, sort: SourceSort, limit: usize) {
-    if rows.len() > limit {
+fn keep_first<T, K: Ord>(list: &mut Vec<T>, limit: usize, place: impl Fn(&T) -> K) {
+    if list.len() > limit {
         if limit > 0 {
-            rows.select_nth_unstable_by_key(limit - 1, |row| sort.place(row));
+            list.select_nth_unstable_by_key(limit - 1, place);
         }
-        rows.truncate(limit);
+        list.truncate(limit);
     }
 }
 
