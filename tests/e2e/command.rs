@@ -43,7 +43,9 @@ async fn exit_codes_tell_what_happened() {
         (&[], 2),
         (&["frobnicate"], 2),
         (&["--config", "/nowhere.toml", "verify"], 2),
-        (&["serve", "--listen", "0.0.0.0:0"], 2),
+        (&["serve", "--listen", "nowhere"], 2),
+        (&["token", "list"], 0),
+        (&["token", "revoke", "nothing"], 1),
         (&["healthcheck", "--listen", "127.0.0.1:1"], 1),
     ] {
         let ended = Program::new(arguments).on(&database).run().await;
@@ -168,6 +170,7 @@ async fn serve_listens_openly_only_when_told_so() {
     let refused = Program::new(["serve"])
         .on(&database)
         .env("RUAD_LISTEN", "[::]:0")
+        .env("RUAD_HTTP__ACCESS", "open")
         .run()
         .await;
     assert_eq!(refused.code, Some(2), "{refused:?}");

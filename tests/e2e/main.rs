@@ -5,6 +5,10 @@
 
 #![cfg(test)]
 
+mod access;
+mod access_changes;
+mod access_domains;
+mod access_sessions;
 mod answers;
 mod authenticity;
 mod bodies;

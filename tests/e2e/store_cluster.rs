@@ -10,12 +10,15 @@ use crate::{
 };
 
 /// Tables that stay on the coordinator of a cluster.
-const LOCAL: [&str; 5] = [
+const LOCAL: [&str; 8] = [
     "_sqlx_migrations",
+    "audit",
     "deliveries",
     "forgotten",
     "mailboxes",
     "quarantine",
+    "sessions",
+    "tokens",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Whether tokens are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Unless only programs on this machine can reach the address.
+    #[default]
+    Auto,
+    /// They are not: whoever reaches the address may do everything.
+    Open,
+    /// They are.
+    Token,
+}
+
 /// What a client may make us do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Whether tokens are asked for.
+    pub access: Access,
     /// Bytes of an upload. The default is the usual limit of a mail message, 25 MiB.
     pub body_bytes_max: u64,
     /// Uploads in progress at a time; one more is told to try again.
@@ -23,6 +38,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            access: Access::default(),
             body_bytes_max: 25 * 1024 * 1024,
             uploads_max: 32,
             upload_timeout_secs: 60,

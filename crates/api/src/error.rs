@@ -37,6 +37,29 @@ pub enum Error {
     /// A body that is not the multipart/form-data it claims to be.
     #[error("{0}")]
     BadMultipart(String),
+    /// A body that is not the JSON that the route takes.
+    #[error("{0}")]
+    BadJson(String),
+    /// Nobody is known to ask.
+    #[error(
+        "this needs a token that is known and neither expired nor revoked: send it as `Authorization: Bearer`, or sign in; \
+         `ruad token create` makes one"
+    )]
+    Unauthenticated,
+    /// The token does not allow it.
+    #[error("{detail}")]
+    Forbidden {
+        /// What is missing.
+        detail: String,
+    },
+    /// A browser that is signed in changes something without the CSRF token.
+    #[error(
+        "requests with a session that change something need the header X-CSRF-Token with `csrf_token` of /api/v1/session"
+    )]
+    Csrf,
+    /// No such token.
+    #[error("there is no token with this id")]
+    UnknownToken,
     /// No such route.
     #[error("there is nothing here; /docs lists what there is")]
     UnknownRoute,
@@ -123,6 +146,11 @@ impl Error {
             Self::BadCursor => (StatusCode::UNPROCESSABLE_ENTITY, "bad_cursor"),
             Self::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::BadMultipart(_) => (StatusCode::BAD_REQUEST, "bad_multipart"),
+            Self::BadJson(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_json"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::Csrf => (StatusCode::FORBIDDEN, "csrf"),
+            Self::UnknownToken => (StatusCode::NOT_FOUND, "unknown_token"),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::UnknownDomain(_) => (StatusCode::NOT_FOUND, "unknown_domain"),
@@ -192,6 +220,7 @@ impl IntoResponse for Error {
         match code {
             "busy" => _ = set(header::RETRY_AFTER, "1"),
             "unavailable" => _ = set(header::RETRY_AFTER, "5"),
+            "unauthenticated" => _ = set(header::WWW_AUTHENTICATE, "Bearer realm=\"ruad\""),
             "timeout" => _ = set(header::CONNECTION, "close"),
             _ => {}
         }

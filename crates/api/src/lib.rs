@@ -4,6 +4,7 @@
 //! and writes no SQL, and it reads neither the environment nor the clock: [`State`] brings what it needs.
 //! Start reading at `routes.rs`, the table of contents, then at the file of a resource below it.
 
+mod access;
 mod body;
 mod config;
 mod cursor;
@@ -17,7 +18,7 @@ mod serve;
 mod state;
 mod totals;
 
-pub use config::Config;
+pub use config::{Access, Config};
 pub use error::Error;
 pub use routes::{openapi, router};
 pub use serve::serve;

@@ -1,5 +1,6 @@
 //! The table of contents: every route, in reading order.
 
+mod audit;
 mod deliveries;
 mod docs;
 mod domains;
@@ -10,8 +11,10 @@ mod policy;
 mod probes;
 mod records;
 mod reports;
+mod session;
 mod source;
 mod sources;
+mod tokens;
 mod uploads;
 
 use std::fmt::Write as _;
@@ -20,7 +23,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, ro
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Error, State, error::Problem, guard, metrics};
+use crate::{Error, State, access, error::Problem, guard, metrics};
 
 /// What the document says of the API as a whole; the rest of it is collected from the routes.
 #[derive(utoipa::OpenApi)]
@@ -32,7 +35,9 @@ use crate::{Error, State, error::Problem, guard, metrics};
             is the last day with data for what is asked, and the 29 days before it; the answer states both. Lists have \
             `items` and `next`: give `next` back as `cursor`, with the other parameters as they were, for the items that \
             follow. Errors are problem documents (RFC 9457) with a stable `code`; after an answer 503, try again in as many \
-            seconds as `Retry-After` says."
+            seconds as `Retry-After` says.\n\n\
+            Unless access is open, each request needs a token as `Authorization: Bearer`, or the session of a browser. A token \
+            may be restricted to policy domains: what is outside of them does not exist for it, and sums are without it."
     ),
     components(schemas(Problem)),
     tags(
@@ -42,11 +47,13 @@ use crate::{Error, State, error::Problem, guard, metrics};
         (name = "Reports", description = "Reports and their records, as they came"),
         (name = "Deliveries", description = "What was handed over, what became of it, and what is kept of it"),
         (name = "Mailboxes", description = "Where mail is taken from, and how that goes"),
+        (name = "Access", description = "Who may do what, and who did"),
         (name = "Operation", description = "Probes, metrics and this document")
     )
 )]
 struct Document;
 
+/// What each of them needs of whoever calls it stands in `access.rs`.
 fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(uploads::upload))
@@ -62,6 +69,10 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(deliveries::raw))
         .routes(routes!(deliveries::retry))
         .routes(routes!(mailboxes::list))
+        .routes(routes!(session::get, session::sign_in, session::sign_out))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))
@@ -78,6 +89,7 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // Uploads have their own limit, which holds while they are read.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(state.clone(), access::admit))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             guard::refuse_foreign_pages,
@@ -92,7 +104,9 @@ pub fn router(state: State) -> Router {
 
 /// The OpenAPI document, collected from the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    access::describe(&mut document);
+    document
 }
 
 fn hex(bytes: &[u8]) -> String {

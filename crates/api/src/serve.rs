@@ -1,9 +1,9 @@
 //! The accept loop. It bounds what `axum::serve` leaves open: time for a request's header, and connections.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{Request, body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{State, router};
+use crate::{State, access::Peer, router};
 
 /// Connections at a time; more wait in the kernel until one ends.
 const CONNECTIONS_MAX: usize = 1024;
@@ -45,10 +45,10 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationTo
     let accept = async {
         while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let connection = connection.clone();
                     tasks.spawn(async move {
-                        connection.run(stream).await;
+                        connection.run(stream, peer.ip()).await;
                         drop(slot);
                     });
                 }
@@ -90,10 +90,14 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream) {
+    async fn run(self, stream: TcpStream, address: IpAddr) {
         // Answers are written at once; waiting for more to send only makes them late.
         _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router);
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer { address });
+            router.call(request)
+        });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {

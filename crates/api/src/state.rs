@@ -26,6 +26,8 @@ pub struct State {
     /// Whether requests must name this host in a way that only works from it. It keeps web pages whose name points to
     /// 127.0.0.1 (DNS rebinding) away from an API that asks for no token. On unless it is switched off.
     pub loopback_only: bool,
+    /// Whether tokens are asked for. On unless it is switched off.
+    pub asks_for_token: bool,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) large_uploads: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -40,6 +42,7 @@ impl State {
             intake,
             clock,
             loopback_only: true,
+            asks_for_token: true,
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
             large_uploads: Arc::new(Semaphore::new(LARGE_MAX)),
             metrics: Arc::default(),

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use report::{Body, Limits};
-use store::{Authenticity, Outcome, OutcomeRow, Pending, Room, Store, Submission};
+use store::{Authenticity, DomainList, Outcome, OutcomeRow, Pending, Room, Store, Submission};
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
@@ -69,6 +69,8 @@ pub struct Intake {
     pub limits: Arc<Limits>,
     /// The policy domains whose reports are stored.
     pub domains: Arc<AllowedDomains>,
+    /// Besides: those that whoever brings the deliveries is restricted to.
+    restriction: Option<Arc<DomainList>>,
     /// Parsing is work for a core: no more at a time than there are.
     readers: Arc<Semaphore>,
 }
@@ -81,7 +83,16 @@ impl Intake {
             store,
             limits: Arc::new(limits),
             domains: Arc::new(domains),
+            restriction: None,
             readers: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// The same intake for somebody who is restricted to some policy domains: reports for others are rejected.
+    pub fn restricted_to(&self, domains: DomainList) -> Self {
+        Self {
+            restriction: Some(Arc::new(domains)),
+            ..self.clone()
         }
     }
 
@@ -137,6 +148,7 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
     let rules = Rules {
         limits: Arc::clone(&intake.limits),
         domains: Arc::clone(&intake.domains),
+        restriction: intake.restriction.clone(),
     };
     let (sender, mut steps) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {

@@ -12,9 +12,7 @@ pub struct AllowedDomains(Vec<String>);
 impl AllowedDomains {
     /// Finds what can never be the domain of a report.
     pub fn check_all(&self) -> Result<(), Mistake> {
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_letter);
-        match self.0.iter().find(|name| !name.split('.').all(is_label)) {
+        match self.0.iter().find(|name| !store::is_domain(name)) {
             None => Ok(()),
             Some(name) => Err(Mistake::new(
                 "domains",
@@ -29,18 +27,21 @@ impl AllowedDomains {
     /// Whether reports for a policy domain, in lower case, are stored.
     pub(crate) fn allows(&self, policy_domain: &str) -> bool {
         self.0.is_empty()
-            || self.0.iter().any(|allowed| {
-                policy_domain
-                    .strip_suffix(allowed.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            })
+            || self
+                .0
+                .iter()
+                .any(|allowed| store::is_within(policy_domain, allowed))
     }
 }
 
 impl From<Vec<String>> for AllowedDomains {
     fn from(domains: Vec<String>) -> Self {
-        let plain = |domain: String| domain.trim().trim_matches('.').to_ascii_lowercase();
-        Self(domains.into_iter().map(plain).collect())
+        Self(
+            domains
+                .iter()
+                .map(|name| store::plain_domain(name))
+                .collect(),
+        )
     }
 }
 

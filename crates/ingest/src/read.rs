@@ -10,7 +10,7 @@ use std::{
 
 use report::{Body, Code, Content, Header, Limits, Parser, Record, Summary, Xml, unpack};
 use sha2::{Digest as _, Sha256};
-use store::{Outcome, OutcomeRow, Pending};
+use store::{DomainList, Outcome, OutcomeRow, Pending};
 use tokio::sync::mpsc::Sender;
 
 use crate::{AllowedDomains, Delivery};
@@ -57,6 +57,7 @@ pub(crate) struct LargeHead {
 pub(crate) struct Rules {
     pub(crate) limits: Arc<Limits>,
     pub(crate) domains: Arc<AllowedDomains>,
+    pub(crate) restriction: Option<Arc<DomainList>>,
 }
 
 /// Whoever waits for the steps has gone away, or our own failure.
@@ -183,7 +184,13 @@ impl Reader<'_> {
         };
         let domain = &parser.header().policy_published.domain;
         if !self.rules.domains.allows(domain) {
-            return self.reject(domain_not_allowed(path.into(), parser.header()));
+            let allowed = "the configured domains";
+            return self.reject(domain_not_allowed(path.into(), parser.header(), allowed));
+        }
+        let restriction = self.rules.restriction.as_ref();
+        if restriction.is_some_and(|restriction| !restriction.holds(domain)) {
+            let allowed = "the domains of the token";
+            return self.reject(domain_not_allowed(path.into(), parser.header(), allowed));
         }
         let mut records = Vec::new();
         let mut bytes = 0;
@@ -277,9 +284,9 @@ fn other(path: String, code: &str, detail: &str) -> OutcomeRow {
     OutcomeRow::without_report(path, Outcome::NotAggregate, code, Some(detail.into()))
 }
 
-fn domain_not_allowed(path: String, header: &Header) -> OutcomeRow {
+fn domain_not_allowed(path: String, header: &Header, allowed: &str) -> OutcomeRow {
     let detail = format!(
-        "{} is not among the configured domains, nor below one of them",
+        "{} is not among {allowed}, nor below one of them",
         header.policy_published.domain
     );
     let row =

@@ -39,6 +39,9 @@ enum Command {
     Show(ShowArgs),
     /// Who sends mail in the name of a domain.
     Sources(SourcesArgs),
+    /// Make, list and revoke tokens, which let somebody use the API and the web page.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look into a mailbox.
     #[command(subcommand)]
     Mailbox(MailboxCommand),
@@ -65,6 +68,48 @@ enum MailboxCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it; it is not to be had again.
+    Create(TokenArgs),
+    /// List all tokens, without their secrets.
+    List {
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
+        format: SummaryFormat,
+    },
+    /// Have a token refused from now on, with the sessions that it began.
+    Revoke {
+        /// The part of it between the two `_`, as listed.
+        #[arg(value_name = "ID")]
+        token_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// read: all answers; ingest: only uploads; admin: everything.
+    #[arg(long, value_enum)]
+    pub(crate) scope: TokenScope,
+    /// What it is for.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Restrict it to this policy domain and the names below it; may be repeated.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Vec<String>,
+    /// After how many days it is refused. Default: never.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) expires: Option<u32>,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenScope {
+    Read,
+    Ingest,
+    Admin,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ListenArgs {
     /// Where the API listens.
@@ -83,7 +128,7 @@ pub(crate) struct MigrateArgs {
 struct ServeArgs {
     #[command(flatten)]
     listen: ListenArgs,
-    /// Listen on any address although there is no access control yet: whoever reaches the port can read and delete.
+    /// Ask nobody for a token, whatever the address: whoever reaches the port can read and delete.
     #[arg(long)]
     insecure_open: bool,
 }
@@ -185,17 +230,18 @@ fn settle_config(cli: &Cli) -> Result<Config> {
     if let Some(listen) = listen {
         config.listen = listen;
     }
-    if let Command::Serve(ServeArgs {
-        insecure_open: false,
-        ..
-    }) = &cli.command
-        && !serve::is_loopback(config.listen.ip())
-    {
-        anyhow::bail!(
-            "listen: {} is not a loopback address, and there is no access control yet: whoever reaches it could read and \
-             delete everything; put a proxy with access control in front, or use --insecure-open",
-            config.listen
-        );
+    if let Command::Serve(ServeArgs { insecure_open, .. }) = &cli.command {
+        if *insecure_open {
+            config.http.access = api::Access::Open;
+        } else if !serve::is_loopback(config.listen.ip())
+            && !serve::asks_for_token(config.http.access, config.listen.ip())
+        {
+            anyhow::bail!(
+                "http.access: {} is not a loopback address: without tokens whoever reaches it could read and delete everything; \
+                 leave http.access at \"auto\", or use --insecure-open",
+                config.listen
+            );
+        }
     }
     if matches!(
         cli.command,
@@ -226,6 +272,15 @@ fn execute(command: Command, config: Config) -> Result<Exit> {
             Command::Import(args) => command::import(&config, args).await,
             Command::Show(args) => command::show(&config, &args),
             Command::Sources(args) => command::sources(&config, args).await,
+            Command::Token(TokenCommand::Create(args)) => {
+                command::token::create(&config, args).await
+            }
+            Command::Token(TokenCommand::List { format }) => {
+                command::token::list(&config, format).await
+            }
+            Command::Token(TokenCommand::Revoke { token_id }) => {
+                command::token::revoke(&config, &token_id).await
+            }
             Command::Mailbox(MailboxCommand::Test { name }) => {
                 command::mailbox::test(&config, &name).await
             }

@@ -6,6 +6,7 @@ pub(crate) mod mailbox;
 mod maintain;
 mod show;
 mod sources;
+pub(crate) mod token;
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;

@@ -11,6 +11,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// Tells a person something, on standard error.
+pub(crate) fn tell(text: &str) {
+    // Nobody may be listening there.
+    _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Standard output for much of it.
 pub(crate) fn buffered() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 * 1024, io::stdout().lock())

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, clock, compaction, database::Database, retention, tasks::Tasks, ways_in::WaysIn,
+    Config, clock, compaction, database::Database, output, retention, tasks::Tasks, ways_in::WaysIn,
 };
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -33,12 +33,19 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         config.domains.clone(),
     );
     let mut state = api::State::new(intake.clone(), clock::now, config.http.clone());
-    state.loopback_only = is_loopback(address.ip());
+    state.asks_for_token = asks_for_token(config.http.access, address.ip());
+    state.loopback_only = is_loopback(address.ip()) && !state.asks_for_token;
+    let asks_for_token = state.asks_for_token;
 
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(
         "housekeeping",
-        background(database.store.clone(), config.clone(), shutdown.clone()),
+        background(
+            database.store.clone(),
+            config.clone(),
+            asks_for_token,
+            shutdown.clone(),
+        ),
     );
     let served = api::serve(listener, state, shutdown.clone());
     tasks.spawn("the API", served.map(Ok));
@@ -51,9 +58,17 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
 }
 
 /// Brings the schema up to date as soon as the database is there, then keeps house until shutdown.
-async fn background(store: Store, config: Config, shutdown: CancellationToken) -> Result<()> {
+async fn background(
+    store: Store,
+    config: Config,
+    asks_for_token: bool,
+    shutdown: CancellationToken,
+) -> Result<()> {
     let kept_going = shutdown.run_until_cancelled(async {
         migrate(&store).await?;
+        if asks_for_token {
+            make_first_token(&store).await;
+        }
         tokio::join!(
             keep_quarantine(&store, &config),
             retention::keep(&store, &config.retention),
@@ -87,6 +102,23 @@ async fn migrate(store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// Lets somebody in where nobody could be: prints a token that may do everything, for people and never into the log.
+async fn make_first_token(store: &Store) {
+    match store.create_first_token("first start").await {
+        Ok(Some(text)) => {
+            let text = text.reveal();
+            output::tell(&format!(
+                "ruad: there is no token yet. This one may do everything and is shown only once:\n\n    {text}\n\n\
+                 Sign in with it, or send it as \"Authorization: Bearer {text}\".\n"
+            ));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the first token could not be made; `ruad token create --scope admin` makes one");
+        }
+    }
+}
+
 async fn prune(store: &Store, config: &Config) {
     let prune = Prune {
         kept_before: config.retention.quarantine_from(clock::now()),
@@ -101,6 +133,15 @@ async fn prune(store: &Store, config: &Config) {
         Err(error) => {
             tracing::warn!(%error, "the quarantine could not be pruned; it is tried again in an hour")
         }
+    }
+}
+
+/// Whether somebody who comes over the network must show a token.
+pub(crate) fn asks_for_token(access: api::Access, ip: IpAddr) -> bool {
+    match access {
+        api::Access::Auto => !is_loopback(ip),
+        api::Access::Open => false,
+        api::Access::Token => true,
     }
 }
 

@@ -80,7 +80,7 @@ impl Outcome {
     }
 
     /// How much it asks for attention: a delivery is as serious as its most serious document.
-    fn weight(self) -> u8 {
+    pub(crate) fn weight(self) -> u8 {
         match self {
             Self::NotAggregate => 0,
             Self::Duplicate => 1,

@@ -38,6 +38,9 @@ pub enum Error {
     /// A temporary file could not be written or read: what is too large for memory is sorted there.
     #[error("temporary file: {0}")]
     TemporaryFile(Arc<std::io::Error>),
+    /// The system gives no random bytes, which secrets are made of.
+    #[error("random bytes: {0}")]
+    Random(getrandom::Error),
     /// The writer has been shut down.
     #[error("the store is closed")]
     Closed,
@@ -54,7 +57,9 @@ impl Error {
                 _ => return false,
             },
             Self::TemporaryFile(_) => return true,
-            Self::Nul | Self::NoCluster | Self::Corrupt { .. } | Self::Closed => return false,
+            Self::Nul | Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => {
+                return false;
+            }
         };
         match error {
             sqlx::Error::Io(_)

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Authenticity, Delivery, Error, Outcome, Store, copy,
+    Action, Actor, Authenticity, Change, Delivery, DomainList, Error, Outcome, Store,
+    audit::record_change,
+    copy,
     delivery::OutcomeRow,
     unnest::{column, json, text_literal},
 };
@@ -42,6 +44,29 @@ pub struct DeliveryRow {
     pub authenticity: Option<Authenticity>,
 }
 
+impl DeliveryRow {
+    /// What somebody sees of it who sees these domains only: `None` if none of its documents is of one of them.
+    ///
+    /// What is said of the delivery as a whole is left out if that holds more, as are its bytes.
+    pub fn seen_within(mut self, domains: &DomainList) -> Option<Self> {
+        let document_count = self.documents.len();
+        self.documents.retain(|document| {
+            let domain = document.domain.as_deref();
+            domain.is_some_and(|domain| domains.holds(domain))
+        });
+        if self.documents.is_empty() {
+            return None;
+        }
+        if self.documents.len() < document_count {
+            self.outcome = Outcome::of_all(&self.documents);
+            self.name = None;
+            self.sha256 = None;
+            self.raw_kept = false;
+        }
+        Some(self)
+    }
+}
+
 /// Which deliveries to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
@@ -53,6 +78,8 @@ pub struct DeliveryFilter {
     pub mail_dmarc_pass: Option<bool>,
     /// Only those received before this one.
     pub before: Option<Uuid>,
+    /// Only those with a document of one of these domains, and of them only these documents.
+    pub domains: Option<DomainList>,
 }
 
 /// A delivery whose bytes are kept, ready to be tried again.
@@ -246,6 +273,9 @@ impl Store {
         filter: &DeliveryFilter,
         limit: i64,
     ) -> Result<Vec<DeliveryRow>, Error> {
+        if let Some(domains) = &filter.domains {
+            return self.deliveries_within(domains, filter, limit).await;
+        }
         let rows = sqlx::query_as!(
             LedgerRow,
             r#"
@@ -271,6 +301,57 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(DeliveryRow::try_from).collect()
+    }
+
+    /// The same for somebody who sees these domains only. A delivery that holds more has the outcome of what is seen.
+    async fn deliveries_within(
+        &self,
+        domains: &DomainList,
+        filter: &DeliveryFilter,
+        limit: i64,
+    ) -> Result<Vec<DeliveryRow>, Error> {
+        let rows = sqlx::query_as!(
+            LedgerRow,
+            r#"
+            select
+                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
+                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
+                d.documents as "documents: Json<Vec<OutcomeRow>>",
+                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
+            from deliveries d
+            cross join lateral (
+                select
+                    max(case document->>'outcome'
+                        when 'rejected' then 4 when 'conflict' then 3 when 'stored' then 2 when 'duplicate' then 1 else 0
+                    end) as weight
+                from jsonb_array_elements(d.documents) as document
+                where exists (
+                    select
+                    from unnest($1::text[]) as name
+                    where right('.' || (document->>'domain'), length(name) + 1) = '.' || name
+                )
+            ) as seen
+            where seen.weight is not null
+                and ($2::integer is null or seen.weight = $2)
+                and ($3::uuid is null or d.delivery_id < $3)
+                and ($4::boolean is null or d.mail_dmarc_pass = $4)
+                and ($5::text is null or d.origin = $5)
+            order by d.delivery_id desc
+            limit $6
+            "#,
+            domains.names(),
+            filter.outcome.map(|outcome| i32::from(outcome.weight())),
+            filter.before,
+            filter.mail_dmarc_pass,
+            filter.origin,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(DeliveryRow::try_from)
+            .filter_map(|row| row.map(|row| row.seen_within(domains)).transpose())
+            .collect()
     }
 
     /// One delivery.
@@ -346,10 +427,20 @@ impl Store {
 
     /// Throws the bytes of a delivery away; its row in the ledger stays. `false` if none were kept.
     pub async fn discard(&self, delivery_id: Uuid) -> Result<bool, Error> {
-        let done = sqlx::query!("delete from quarantine where delivery_id = $1", delivery_id)
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
+        let mut connection = self.pool.acquire().await?;
+        discard(&mut connection, delivery_id).await
+    }
+
+    /// The same because somebody wanted it.
+    pub async fn discard_for(&self, delivery_id: Uuid, actor: &Actor) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let is_discarded = discard(&mut transaction, delivery_id).await?;
+        if is_discarded {
+            let change = Change::new(Action::DeliveryDiscarded).of(delivery_id);
+            record_change(&mut transaction, actor, &change).await?;
+        }
+        transaction.commit().await?;
+        Ok(is_discarded)
     }
 
     /// Those of the deliveries that are dealt with, and their outcomes.
@@ -405,6 +496,13 @@ impl Store {
             .map(|row| (row.delivery_id, count(row.count)))
             .collect())
     }
+}
+
+async fn discard(connection: &mut PgConnection, delivery_id: Uuid) -> Result<bool, Error> {
+    let done = sqlx::query!("delete from quarantine where delivery_id = $1", delivery_id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 fn outcome(word: &str) -> Result<Outcome, Error> {

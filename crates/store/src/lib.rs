@@ -7,10 +7,12 @@
 //! Start reading at [`Store`], then [`Store::submit`] (many small reports in one commit) and [`Store::stream`] (one
 //! large report). Reads: [`Store::sources`] and its neighbours.
 
+mod audit;
 mod compact;
 mod copy;
 mod delivery;
 mod distribute;
+mod domain_list;
 mod domains;
 mod elements;
 mod error;
@@ -29,14 +31,19 @@ mod record_block;
 mod report_row;
 mod retention;
 mod rollup;
+mod secret;
+mod session;
 mod source_block;
 mod store;
 mod stream;
+mod token;
 mod unnest;
 mod writer;
 
+pub use audit::{Action, Actor, AuditRow, Change};
 pub use compact::Compacted;
 pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
+pub use domain_list::{BadDomainList, DomainList, Visible, is_domain, is_within, plain_domain};
 pub use error::{Error, NOT_STORABLE};
 pub use identity::{day_of, report_uid};
 pub use ledger::{DeliveryFilter, DeliveryRow, KEEP_RAW_BYTES_MAX, RawDelivery};
@@ -48,7 +55,10 @@ pub use query::{
     ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
 pub use retention::{Forget, Forgot};
+pub use secret::SecretText;
+pub use session::{SESSION_SECS, Session};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};
 pub use stream::ReportStream;
+pub use token::{NewToken, Scope, Token, token_id_in};
 pub use writer::Room;

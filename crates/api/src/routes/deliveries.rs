@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit},
     error::Problem,
     extract::{Path, Query},
@@ -113,6 +114,7 @@ impl From<DeliveryRow> for Delivery {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<DeliveryList>, Error> {
     let filter = DeliveryFilter {
@@ -120,6 +122,7 @@ pub(super) async fn list(
         origin: query.origin,
         mail_dmarc_pass: query.mail_dmarc_pass,
         before: cursor::decode(query.cursor.as_deref())?,
+        domains: viewer.domains,
     };
     let mut rows = state
         .store()
@@ -144,26 +147,35 @@ pub(super) async fn list(
 )]
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<Json<Delivery>, Error> {
-    let delivery = state.store().delivery(delivery_id).await?;
-    let delivery = delivery.ok_or(Error::UnknownDelivery(delivery_id))?;
+    let delivery = find(&state, &viewer, delivery_id).await?;
     Ok(Json(delivery.into()))
 }
 
-async fn find_raw(state: &State, delivery_id: Uuid) -> Result<RawDelivery, Error> {
-    match state.store().raw(delivery_id).await? {
-        Some(raw) => Ok(raw),
-        None => Err(not_kept(state, delivery_id).await?),
+/// A delivery, as far as it exists for the viewer.
+async fn find(state: &State, viewer: &Viewer, delivery_id: Uuid) -> Result<DeliveryRow, Error> {
+    let delivery = state.store().delivery(delivery_id).await?;
+    let delivery = match &viewer.domains {
+        Some(domains) => delivery.and_then(|delivery| delivery.seen_within(domains)),
+        None => delivery,
+    };
+    delivery.ok_or(Error::UnknownDelivery(delivery_id))
+}
+
+/// Asserts that the bytes of a delivery are kept, and that the viewer may see all that is in them.
+async fn check_kept(state: &State, viewer: &Viewer, delivery_id: Uuid) -> Result<(), Error> {
+    match find(state, viewer, delivery_id).await?.raw_kept {
+        true => Ok(()),
+        false => Err(Error::NotKept(delivery_id)),
     }
 }
 
-/// Why there are no bytes of a delivery.
-async fn not_kept(state: &State, delivery_id: Uuid) -> Result<Error, Error> {
-    Ok(match state.store().delivery(delivery_id).await? {
-        Some(_) => Error::NotKept(delivery_id),
-        None => Error::UnknownDelivery(delivery_id),
-    })
+async fn find_raw(state: &State, viewer: &Viewer, delivery_id: Uuid) -> Result<RawDelivery, Error> {
+    check_kept(state, viewer, delivery_id).await?;
+    let raw = state.store().raw(delivery_id).await?;
+    raw.ok_or(Error::NotKept(delivery_id))
 }
 
 /// The bytes of a delivery
@@ -181,9 +193,10 @@ async fn not_kept(state: &State, delivery_id: Uuid) -> Result<Error, Error> {
 )]
 pub(super) async fn raw(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<([(HeaderName, String); 3], Body), Error> {
-    let raw = find_raw(&state, delivery_id).await?;
+    let raw = find_raw(&state, &viewer, delivery_id).await?;
     let file_name = safe_file_name(raw.name.as_deref(), delivery_id);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
@@ -271,10 +284,11 @@ fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
 )]
 pub(super) async fn retry(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<Response, Error> {
     let permits = uploads::retry_permits(&state).await?;
-    let raw = find_raw(&state, delivery_id).await?;
+    let raw = find_raw(&state, &viewer, delivery_id).await?;
     let mut spool = Spool::default();
     let mut pieces = pin!(pieces(state.clone(), delivery_id, raw.size_bytes));
     while let Some(piece) = pieces.try_next().await? {
@@ -288,7 +302,7 @@ pub(super) async fn retry(
         body: spool.finish().await?,
         authenticity: raw.authenticity,
     };
-    uploads::retry(&state, permits, delivery).await
+    uploads::retry(&state, viewer, permits, delivery).await
 }
 
 /// Discard the bytes of a delivery
@@ -306,14 +320,16 @@ pub(super) async fn retry(
 )]
 pub(super) async fn discard(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    if state.store().discard(delivery_id).await? {
-        tracing::info!(delivery.id = %delivery_id, "the bytes of a delivery were discarded");
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(not_kept(&state, delivery_id).await?)
+    check_kept(&state, &viewer, delivery_id).await?;
+    let discarded = state.store().discard_for(delivery_id, &viewer.actor);
+    if !discarded.await? {
+        return Err(Error::NotKept(delivery_id));
     }
+    tracing::info!(delivery.id = %delivery_id, "the bytes of a delivery were discarded");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::policy::PolicyPublished;
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit, Place},
     days::{Asked, day},
     error::Problem,
@@ -145,9 +146,16 @@ pub(super) fn stored_name(domain: &str) -> String {
     domain.strip_suffix('.').unwrap_or(domain).to_lowercase()
 }
 
-/// The id and the stored name of a domain.
-pub(super) async fn find(state: &State, domain: &str) -> Result<(i64, String), Error> {
+/// The id and the stored name of a domain, if it exists for the viewer.
+pub(super) async fn find(
+    state: &State,
+    viewer: &Viewer,
+    domain: &str,
+) -> Result<(i64, String), Error> {
     let domain = stored_name(domain);
+    if !viewer.sees(&domain) {
+        return Err(Error::UnknownDomain(domain));
+    }
     match state.store().domain_id(&domain).await? {
         Some(domain_id) => Ok((domain_id, domain)),
         None => Err(Error::UnknownDomain(domain)),
@@ -161,6 +169,7 @@ pub(super) async fn find(state: &State, domain: &str) -> Result<(i64, String), E
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<DomainList>, Error> {
     let place: Option<Place<String>> = cursor::decode(query.cursor.as_deref())?;
@@ -168,17 +177,18 @@ pub(super) async fn list(
         from: query.from,
         to: query.to,
     };
+    let visible = viewer.visible(&state).await?;
     let days = asked
         .at(place.as_ref())?
         .resolve(
             state.today(),
-            state.store().last_day(None, state.latest_day()),
+            state.store().last_visible_day(&visible, state.latest_day()),
         )
         .await?;
     let after = place.as_ref().map(|place| place.after.as_str());
     let mut rows = state
         .store()
-        .domains(days.range, after, query.limit.rows())
+        .domains(&visible, days.range, after, query.limit.rows())
         .await?;
     let next = query
         .limit
@@ -204,10 +214,11 @@ pub(super) async fn list(
 )]
 pub(super) async fn summary(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(domain): Path<String>,
     Query(query): Query<SummaryQuery>,
 ) -> Result<Json<DomainSummary>, Error> {
-    let (domain_id, domain) = find(&state, &domain).await?;
+    let (domain_id, domain) = find(&state, &viewer, &domain).await?;
     let asked = Asked {
         from: query.from,
         to: query.to,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::reports::{find, list_in};
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit},
     error::Problem,
     extract::{Path, Query},
@@ -153,11 +154,12 @@ impl TryFrom<RecordRow> for Record {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(report_uid): Path<Uuid>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<RecordList>, Error> {
     let after: Option<i32> = cursor::decode(query.cursor.as_deref())?;
-    let report = find(&state, report_uid).await?;
+    let report = find(&state, &viewer, report_uid).await?;
     let mut rows = state
         .store()
         .records(report_uid, report.day, after, query.limit.rows())

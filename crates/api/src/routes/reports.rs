@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{domains, mail::Mail, policy::PolicyPublished};
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit},
     days::day,
     error::Problem,
@@ -224,6 +225,7 @@ pub(super) fn list_in<T: DeserializeOwned>(
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ReportList>, Error> {
     let after: Option<Key> = cursor::decode(query.cursor.as_deref())?;
@@ -240,7 +242,7 @@ pub(super) async fn list(
     };
     let domain_id = match &query.domain {
         None => None,
-        Some(domain) => match domains::find(&state, domain).await {
+        Some(domain) => match domains::find(&state, &viewer, domain).await {
             Ok((domain_id, _)) => Some(domain_id),
             // A filter that nothing matches is no error.
             Err(Error::UnknownDomain(_)) => return Ok(Json(answer)),
@@ -248,6 +250,7 @@ pub(super) async fn list(
         },
     };
     let filter = ReportFilter {
+        visible: viewer.visible(&state).await?,
         domain_id,
         org_name: query.org_name,
         mail_dmarc_pass: query.mail_dmarc_pass,
@@ -275,8 +278,14 @@ struct Key {
     report_uid: Uuid,
 }
 
-pub(super) async fn find(state: &State, report_uid: Uuid) -> Result<ReportRow, Error> {
+/// A report, if it exists for the viewer.
+pub(super) async fn find(
+    state: &State,
+    viewer: &Viewer,
+    report_uid: Uuid,
+) -> Result<ReportRow, Error> {
     let report = state.store().report(report_uid).await?;
+    let report = report.filter(|report| viewer.sees(&report.domain));
     report.ok_or(Error::UnknownReport(report_uid))
 }
 
@@ -292,8 +301,9 @@ pub(super) async fn find(state: &State, report_uid: Uuid) -> Result<ReportRow, E
 )]
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(report_uid): Path<Uuid>,
 ) -> Result<Json<Report>, Error> {
-    let row = find(&state, report_uid).await?;
+    let row = find(&state, &viewer, report_uid).await?;
     Ok(Json(Report::try_from(row)?))
 }

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit, Place},
     days::{Asked, day},
     error::Problem,
@@ -102,6 +103,7 @@ impl From<DomainTotals> for SourceDomain {
 )]
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(source_ip): Path<IpAddr>,
     Query(query): Query<SourceQuery>,
 ) -> Result<Json<SourceSummary>, Error> {
@@ -110,9 +112,10 @@ pub(super) async fn get(
         from: query.from,
         to: query.to,
     };
+    let visible = viewer.visible(&state).await?;
     let last_day = state
         .store()
-        .last_day_of_source(source_ip, state.latest_day());
+        .last_day_of_source(&visible, source_ip, state.latest_day());
     let days = asked
         .at(place.as_ref())?
         .resolve(state.today(), last_day)
@@ -128,7 +131,7 @@ pub(super) async fn get(
         series,
     } = state
         .store()
-        .source(source_ip, days.range, after, query.limit.rows())
+        .source(&visible, source_ip, days.range, after, query.limit.rows())
         .await?;
     let next = query.limit.cut(&mut domains, |row| {
         days.after((row.totals.message_count, row.domain.clone()))

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::domains;
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit, Place},
     days::{Asked, day},
     error::Problem,
@@ -189,6 +190,7 @@ impl Key {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(domain): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SourceList>, Error> {
@@ -199,7 +201,7 @@ pub(super) async fn list(
     {
         return Err(Error::BadCursor);
     }
-    let (domain_id, _) = domains::find(&state, &domain).await?;
+    let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let asked = Asked {
         from: query.from,
         to: query.to,

@@ -12,13 +12,14 @@ use axum::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ingest::{Accepted, Delivery, Spool};
 use serde::Serialize;
-use store::{Outcome, OutcomeRow};
+use serde_json::json;
+use store::{Action, Change, Outcome, OutcomeRow};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::outcome::Document;
-use crate::{Error, State, body, error::Problem};
+use crate::{Error, State, access::Viewer, body, error::Problem};
 
 /// Files of one request at most.
 const FILES_MAX: usize = 1000;
@@ -83,8 +84,10 @@ struct Form {
 )]
 pub(super) async fn upload(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     request: Request,
 ) -> Result<Response, Error> {
+    let state = viewer.restrict(state);
     let (parts, mut body) = request.into_parts();
     let result = receive(&state, &parts, &mut body).await;
     let (permits, deliveries) = result.inspect_err(|error| {
@@ -100,12 +103,17 @@ pub(super) async fn upload(
 /// Takes a delivery in again, lets go of its bytes if nothing needs them any more, and answers as an upload.
 pub(super) async fn retry(
     state: &State,
+    viewer: Viewer,
     permits: Permits,
     delivery: Delivery,
 ) -> Result<Response, Error> {
-    let state = state.clone();
+    let state = viewer.restrict(state.clone());
     finish(state.clone(), async move {
         let accepted = accept(&state, delivery).await?;
+        let change = Change::new(Action::DeliveryRetried)
+            .of(accepted.delivery_id)
+            .with(json!({"outcome": accepted.outcome().as_str()}));
+        state.store().record_change(&viewer.actor, &change).await?;
         if !accepted.documents.iter().any(needs_bytes) {
             state.store().discard(accepted.delivery_id).await?;
         }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use store::Store;
+use store::{Action, Actor, Change, Store};
 
 use crate::{Config, cli::MigrateArgs, database::Database, exit::Exit, output};
 
@@ -41,11 +41,16 @@ pub(crate) async fn verify(config: &Config) -> Result<Exit> {
 /// Makes the rollup anew.
 pub(crate) async fn rebuild(config: &Config) -> Result<Exit> {
     let database = Database::open_migrated(config).await?;
-    let rebuilt = database.store.rebuild().await;
+    let rebuilt = rebuild_all(&database.store).await;
     database.close().await;
     rebuilt?;
     output::print("rebuilt the rollup\n")?;
     Ok(Exit::Done)
+}
+
+async fn rebuild_all(store: &Store) -> Result<(), store::Error> {
+    store.rebuild().await?;
+    record(store, Change::new(Action::Rebuilt)).await
 }
 
 /// Brings the schema up to date and, where that is asked for, spreads it over a cluster.
@@ -73,5 +78,12 @@ async fn distribute(store: &Store) -> Result<Vec<&'static str>, store::Error> {
         return Err(store::Error::NoCluster);
     }
     store.migrate().await?;
-    store.distribute().await
+    let tables = store.distribute().await?;
+    let detail = serde_json::json!({ "tables": tables });
+    record(store, Change::new(Action::Distributed).with(detail)).await?;
+    Ok(tables)
+}
+
+async fn record(store: &Store, change: Change) -> Result<(), store::Error> {
+    store.record_change(&Actor::cli(), &change).await
 }

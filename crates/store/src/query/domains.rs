@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    Error, Store,
+    Error, Store, Visible,
     query::{
         Range, SeriesDay, Totals,
         answers::SUMS_MIN,
@@ -97,9 +97,28 @@ impl Store {
         })
     }
 
+    /// The same of all domains that are visible.
+    pub async fn last_visible_day(
+        &self,
+        visible: &Visible,
+        latest: Date,
+    ) -> Result<Option<Date>, Error> {
+        let Some(domain_ids) = visible.domain_ids() else {
+            return self.last_day(None, latest).await;
+        };
+        Ok(sqlx::query_scalar!(
+            "select max(day) from reports where domain_id = any($1) and day <= $2",
+            domain_ids,
+            latest
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
     /// Domains in the order of their names, those after `after`.
     pub async fn domains(
         &self,
+        visible: &Visible,
         range: Range,
         after: Option<&str>,
         limit: i64,
@@ -108,12 +127,14 @@ impl Store {
             r#"
             select domain_id, name
             from domains
-            where $1::text is null or name > $1
+            where ($1::text is null or name > $1)
+                and ($3::bigint[] is null or domain_id = any($3))
             order by name
             limit $2
             "#,
             after,
-            limit
+            limit,
+            visible.domain_ids()
         )
         .fetch_all(&self.pool)
         .await?;

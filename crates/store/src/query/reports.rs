@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{Error, Store, elements::Elements};
+use crate::{Error, Store, Visible, elements::Elements};
 
 /// A stored report without its records.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct ReportRow {
 /// Which reports to list: those of the latest days first.
 #[derive(Clone, Debug, Default)]
 pub struct ReportFilter {
+    /// Only of these policy domains.
+    pub visible: Visible,
     /// Only of this policy domain.
     pub domain_id: Option<i64>,
     /// Only of this reporter.
@@ -118,6 +120,7 @@ impl Store {
                 and ($4::date is null or p.day <= $4)
                 and ($5::date is null or (p.day, p.report_uid) < ($5, $6))
                 and ($7::boolean is null or p.mail_dmarc_pass = $7)
+                and ($9::bigint[] is null or p.domain_id = any($9))
             order by p.day desc, p.report_uid desc
             limit $8
             "#,
@@ -128,7 +131,8 @@ impl Store {
             filter.after.map(|(day, _)| day),
             filter.after.map(|(_, report_uid)| report_uid),
             filter.mail_dmarc_pass,
-            limit
+            limit,
+            filter.visible.domain_ids()
         )
         .fetch_all(&self.pool)
         .await?)

@@ -15,7 +15,7 @@ use sqlx::{PgPool, types::Json};
 use time::Date;
 
 use crate::{
-    Error, Store,
+    Error, Store, Visible,
     elements::{Elements, count_at},
     partitions::{first_of_month, last_of_month},
     query::{Range, SeriesDay, Totals, blocks::Key},
@@ -51,6 +51,7 @@ impl Store {
     /// The last day with messages of an address, not after `latest`.
     pub async fn last_day_of_source(
         &self,
+        visible: &Visible,
         source_ip: IpAddr,
         latest: Date,
     ) -> Result<Option<Date>, Error> {
@@ -63,9 +64,11 @@ impl Store {
                 and last_source >= $1::text::inet
                 and day <= $2
                 and $1::text::inet = any(source_ips)
+                and ($3::bigint[] is null or domain_id = any($3))
             "#,
             source_ip.to_string(),
-            latest
+            latest,
+            visible.domain_ids()
         )
         .fetch_one(&self.pool)
         .await?;
@@ -89,7 +92,9 @@ impl Store {
             if last_day.is_some_and(|day| day >= last_of_month(month)) {
                 break;
             }
-            let in_month = self.last_day_in_month(source_ip, month, latest).await?;
+            let in_month = self
+                .last_day_in_month(visible, source_ip, month, latest)
+                .await?;
             last_day = last_day.max(in_month);
             if in_month.is_some() {
                 break;
@@ -101,6 +106,7 @@ impl Store {
     /// The last day of a month with messages of an address, of what is merged.
     async fn last_day_in_month(
         &self,
+        visible: &Visible,
         source_ip: IpAddr,
         month: Date,
         latest: Date,
@@ -111,6 +117,7 @@ impl Store {
             from (
                 select
                     days,
+                    domain_ids,
                     coalesce(width_bucket($2::text::inet, source_ips), 0) + 1 as first_place,
                     width_bucket($1::text::inet, source_ips) as last_place
                 from source_blocks
@@ -120,23 +127,26 @@ impl Store {
                     and last_source >= $1::text::inet
                 offset 0
             ) as blocks
-            cross join lateral unnest(days[first_place:last_place]) as day
+            cross join lateral unnest(days[first_place:last_place], domain_ids[first_place:last_place]) as sum (day, domain_id)
             where first_place <= last_place
                 and day <= $5
+                and ($6::bigint[] is null or domain_id = any($6))
             "#,
             source_ip.to_string(),
             before(source_ip).map(|address| address.to_string()),
             i16::from(bucket(source_ip)),
             month,
-            latest
+            latest,
+            visible.domain_ids()
         )
         .fetch_one(&self.pool)
         .await?)
     }
 
-    /// One address over all domains. Of the domains those after the place given.
+    /// One address over all domains that are visible. Of the domains those after the place given.
     pub async fn source(
         &self,
+        visible: &Visible,
         source_ip: IpAddr,
         range: Range,
         after: Option<(i64, &str)>,
@@ -147,7 +157,7 @@ impl Store {
         let mut found = pin!(found(&self.pool, source_ip, range));
         while let Some(found) = found.try_next().await? {
             found.each_sum(source_ip, |domain_id, day, sum| {
-                if (range.from..=range.to).contains(&day) {
+                if (range.from..=range.to).contains(&day) && visible.holds(domain_id) {
                     let domain = domains.entry(domain_id).or_insert(DomainSums::new(day));
                     domain.add(day, sum);
                     days.entry(day).or_default().add(sum);

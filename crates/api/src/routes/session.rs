@@ -1,0 +1,157 @@
+//! Signing in and out, for browsers.
+
+use axum::{
+    Json, extract,
+    http::{HeaderName, StatusCode, header},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{Action, Actor, Change, DomainList, token_id_in};
+use utoipa::ToSchema;
+
+use super::tokens::TokenScope;
+use crate::{
+    Error, State,
+    access::{Client, Viewer, session_cookie},
+    error::Problem,
+    extract::JsonBody,
+};
+
+/// Who the client is, and what it may do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Session {
+    access: AccessMode,
+    scope: TokenScope,
+    /// The policy domains that it sees, each with the names below it; null for all.
+    #[schema(example = json!(["example.org"]))]
+    domains: Option<Vec<String>>,
+    /// For the header `X-CSRF-Token` of each request that changes something; null where none is needed.
+    #[schema(example = json!(null))]
+    csrf_token: Option<String>,
+    /// The name of its token.
+    #[schema(example = "the web page of our team")]
+    name: Option<String>,
+}
+
+/// Whether tokens are asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum AccessMode {
+    /// They are not: anybody may do everything.
+    Open,
+    /// They are.
+    Token,
+}
+
+/// A token to sign in with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    /// As it was printed when it was made.
+    token: String,
+}
+
+impl Session {
+    fn of(state: &State, viewer: &Viewer) -> Self {
+        let session = viewer.session.as_ref();
+        Self {
+            access: match state.asks_for_token {
+                true => AccessMode::Token,
+                false => AccessMode::Open,
+            },
+            scope: viewer.scope.into(),
+            domains: viewer
+                .domains
+                .as_ref()
+                .map(|domains| domains.names().into()),
+            csrf_token: session.map(|session| session.csrf_token.reveal().to_owned()),
+            name: viewer.name.clone(),
+        }
+    }
+}
+
+/// Who am I?
+///
+/// What the token, or the session of the browser, allows.
+#[utoipa::path(
+    get, path = "/api/v1/session", operation_id = "get_session", tag = "Access",
+    responses((status = 200, description = "What the client may do", body = Session), Problem)
+)]
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    viewer: Viewer,
+) -> Json<Session> {
+    Json(Session::of(&state, &viewer))
+}
+
+/// Sign in
+///
+/// Begins a session of 12 hours for a browser: sets a cookie that stands for the token. It ends before if the token does.
+/// Where access is open there is no need to, and no cookie.
+#[utoipa::path(
+    post, path = "/api/v1/session", operation_id = "sign_in", tag = "Access", request_body = SignIn,
+    responses(
+        (status = 200, description = "Signed in", body = Session),
+        (status = 401, description = "`unauthenticated`: the token is unknown, expired or revoked", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        Problem
+    )
+)]
+pub(super) async fn sign_in(
+    extract::State(state): extract::State<State>,
+    client: Client,
+    viewer: Result<Viewer, Error>,
+    JsonBody(sign_in): JsonBody<SignIn>,
+) -> Result<(Option<[(HeaderName, String); 1]>, Json<Session>), Error> {
+    let store = state.store();
+    if let Ok(viewer) = viewer {
+        // Access is open.
+        return Ok((None, Json(Session::of(&state, &viewer))));
+    }
+    let text = sign_in.token.trim();
+    let Some(token) = store.token(text).await? else {
+        let mut change = Change::new(Action::SignInFailed);
+        if let Some(token_id) = token_id_in(text) {
+            change = change.of(token_id);
+        }
+        let nobody = Actor::nobody().at(client.address);
+        store.record_change(&nobody, &change).await?;
+        return Err(Error::Unauthenticated);
+    };
+    let session = store.begin_session(&token).await?;
+    let cookie = session_cookie(Some(session.secret()), client);
+    let detail = json!({
+        "scope": token.scope.as_str(),
+        "domains": token.domains.as_ref().map(DomainList::names),
+    });
+    let change = Change::new(Action::SignedIn)
+        .of(&token.token_id)
+        .with(detail);
+    let viewer = Viewer::with_token(token, Some(session));
+    let actor = viewer.actor.clone().at(client.address);
+    store.record_change(&actor, &change).await?;
+    let cookie = Some([(header::SET_COOKIE, cookie)]);
+    Ok((cookie, Json(Session::of(&state, &viewer))))
+}
+
+/// Sign out
+///
+/// Ends the session of the browser. A token stays as it is.
+#[utoipa::path(
+    delete, path = "/api/v1/session", operation_id = "sign_out", tag = "Access",
+    responses((status = 204, description = "Signed out"), Problem)
+)]
+pub(super) async fn sign_out(
+    extract::State(state): extract::State<State>,
+    client: Client,
+    viewer: Viewer,
+) -> Result<(StatusCode, [(HeaderName, String); 1]), Error> {
+    if let Some(session) = &viewer.session {
+        state.store().end_session(session).await?;
+        let change = Change::new(Action::SignedOut);
+        state.store().record_change(&viewer.actor, &change).await?;
+    }
+    let cookie = session_cookie(None, client);
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
+}
