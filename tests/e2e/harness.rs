@@ -17,14 +17,14 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use certificates::Identity;
+pub(crate) use certificates::{Certificates, Identity};
 pub(crate) use cluster::Cluster;
 pub(crate) use database::{DISTRIBUTED, Database, requires_citus};
 pub(crate) use dkim_key::DkimKey;
 pub(crate) use dns::{Dns, Fault as DnsFault};
 pub(crate) use dovecot::{Dovecot, Mailbox, Options as DovecotOptions, PASSWORD};
 pub(crate) use guarded::{Client, id_of, make_token};
-pub(crate) use http::{Response, form_post, raw_exchange};
+pub(crate) use http::{Response, form_post, raw_exchange, send_over};
 pub(crate) use imap::{Imap, tls_connector};
 pub(crate) use mail::Mail;
 pub(crate) use program::{Ended, Program, Running, Serving};

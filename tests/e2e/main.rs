@@ -56,5 +56,6 @@ mod store_cluster;
 mod store_group;
 mod store_maintain;
 mod store_migrate;
+mod tls;
 mod upload;
 mod upload_limits;

@@ -4,9 +4,9 @@
 //! [`NEEDS`] what the route needs, and refuses what does not fit. What a viewer who is restricted to some policy domains
 //! gets to see is up to the handlers: what is outside of these domains does not exist for it.
 
-mod client;
 mod credentials;
 mod document;
+mod rate;
 
 use axum::{
     extract::{self, FromRequestParts, MatchedPath, Request},
@@ -16,11 +16,12 @@ use axum::{
 };
 use store::{Actor, DomainList, Scope, Session, Token, Visible};
 
-use crate::{Error, State, body};
+use crate::{Error, State, body, client::Client};
 
-pub(crate) use client::{Client, Peer};
 pub(crate) use credentials::session_cookie;
 pub(crate) use document::describe;
+pub use rate::RateLimit;
+pub(crate) use rate::Rates;
 
 /// What a route asks of whoever calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,8 @@ pub(crate) struct Viewer {
     pub(crate) scope: Scope,
     /// The policy domains it is restricted to.
     pub(crate) domains: Option<DomainList>,
+    /// Its token.
+    pub(crate) token_id: Option<String>,
     /// The name of its token.
     pub(crate) name: Option<String>,
     /// The same for the audit.
@@ -154,6 +157,7 @@ impl Viewer {
         Self {
             scope: Scope::Admin,
             domains: None,
+            token_id: None,
             name: None,
             actor: Actor::open(),
             session: None,
@@ -164,6 +168,7 @@ impl Viewer {
     pub(crate) fn with_token(token: Token, session: Option<Session>) -> Self {
         Self {
             actor: Actor::token(&token),
+            token_id: Some(token.token_id),
             scope: token.scope,
             domains: token.domains,
             name: token.name,
@@ -230,7 +235,7 @@ async fn viewer(
     route: Option<&str>,
     request: &Parts,
 ) -> Result<Option<Viewer>, Error> {
-    let client = Client::of(&request.headers, &request.extensions);
+    let client = Client::of_request(&request.extensions);
     let need = Need::of(&request.method, route);
     let mut viewer = if !state.asks_for_token {
         Viewer::anybody()
@@ -238,9 +243,18 @@ async fn viewer(
         return Ok(None);
     } else {
         let found = credentials::find(state, &request.headers).await?;
-        found.ok_or(Error::Unauthenticated)?
+        let Some(viewer) = found else {
+            state.rates.refusal(client.address)?;
+            return Err(Error::Unauthenticated);
+        };
+        if need != Need::Ingest
+            && let Some(token_id) = &viewer.token_id
+        {
+            state.rates.request(token_id)?;
+        }
+        viewer
     };
-    viewer.actor = viewer.actor.at(client.address);
+    viewer.actor = viewer.actor.at(Some(client.address));
     need.check(&viewer)?;
     if let Some(session) = &viewer.session
         && !request.method.is_safe()

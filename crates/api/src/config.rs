@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Net, RateLimit, TlsConfig};
+
 /// Whether tokens are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +35,12 @@ pub struct Config {
     pub idle_timeout_secs: u64,
     /// How long a client may take for the header of a request, and a connection may be idle.
     pub header_timeout_secs: u64,
+    /// Proxies in front of ruad that are believed when they say who asks, and over TLS or not.
+    pub trusted_proxies: Vec<Net>,
+    /// How often somebody may ask.
+    pub rate_limit: RateLimit,
+    /// TLS without a proxy.
+    pub tls: TlsConfig,
 }
 
 impl Default for Config {
@@ -44,6 +52,9 @@ impl Default for Config {
             upload_timeout_secs: 60,
             idle_timeout_secs: 15,
             header_timeout_secs: 10,
+            trusted_proxies: Net::loopback(),
+            rate_limit: RateLimit::default(),
+            tls: TlsConfig::default(),
         }
     }
 }

@@ -52,6 +52,12 @@ pub enum Error {
         /// What is missing.
         detail: String,
     },
+    /// Somebody asks too often.
+    #[error("this is asked for too often: try again in {retry_after_secs} seconds")]
+    TooManyRequests {
+        /// When the next request is answered.
+        retry_after_secs: u64,
+    },
     /// A browser that is signed in changes something without the CSRF token.
     #[error(
         "requests with a session that change something need the header X-CSRF-Token with `csrf_token` of /api/v1/session"
@@ -149,6 +155,7 @@ impl Error {
             Self::BadJson(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_json"),
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Csrf => (StatusCode::FORBIDDEN, "csrf"),
             Self::UnknownToken => (StatusCode::NOT_FOUND, "unknown_token"),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route"),
@@ -205,6 +212,12 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
+        let retry_after = match &self {
+            Self::TooManyRequests { retry_after_secs } => {
+                Some(HeaderValue::from(*retry_after_secs))
+            }
+            _ => None,
+        };
         let problem = Problem {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
@@ -214,6 +227,9 @@ impl IntoResponse for Error {
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
+        if let Some(retry_after) = retry_after {
+            headers.insert(header::RETRY_AFTER, retry_after);
+        }
         let mut set =
             |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, "application/problem+json");

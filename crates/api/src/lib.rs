@@ -6,6 +6,7 @@
 
 mod access;
 mod body;
+mod client;
 mod config;
 mod cursor;
 mod days;
@@ -16,10 +17,14 @@ mod metrics;
 mod routes;
 mod serve;
 mod state;
+mod tls;
 mod totals;
 
+pub use access::RateLimit;
+pub use client::Net;
 pub use config::{Access, Config};
 pub use error::Error;
-pub use routes::{openapi, router};
+pub use routes::openapi;
 pub use serve::serve;
 pub use state::State;
+pub use tls::{Tls, TlsConfig, TlsError};

@@ -23,7 +23,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, ro
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Error, State, access, error::Problem, guard, metrics};
+use crate::{Error, State, access, client, error::Problem, guard, metrics};
 
 /// What the document says of the API as a whole; the rest of it is collected from the routes.
 #[derive(utoipa::OpenApi)]
@@ -83,7 +83,7 @@ fn routes() -> OpenApiRouter<State> {
 }
 
 /// The whole of the HTTP side.
-pub fn router(state: State) -> Router {
+pub(crate) fn router(state: State) -> Router {
     Router::from(routes())
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -98,6 +98,10 @@ pub fn router(state: State) -> Router {
         .layer(middleware::from_fn_with_state(
             state.clone(),
             metrics::count_requests,
+        ))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            client::identify,
         ))
         .with_state(state)
 }

@@ -1,21 +1,27 @@
 //! The accept loop. It bounds what `axum::serve` leaves open: time for a request's header, and connections.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::{Request, body::Incoming, server::conn::http1, service::Service as _};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{State, access::Peer, router};
+use crate::{State, Tls, client::Peer, routes::router};
 
 /// Connections at a time; more wait in the kernel until one ends.
 const CONNECTIONS_MAX: usize = 1024;
@@ -27,15 +33,29 @@ const GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until the shutdown, then lets running requests and uploads finish for at most ten seconds.
-pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    state: State,
+    shutdown: CancellationToken,
+) {
     let tasks = state.tasks.clone();
     let mut http = http1::Builder::new();
     // A client may close its side once it has sent its request; what it sent is worked on all the same.
     http.half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(state.config.header_timeout());
+    if let Some(tls) = tls.clone() {
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move { shutdown.run_until_cancelled(tls.keep_fresh()).await });
+    }
+    let rates = state.rates.clone();
+    let until = shutdown.clone();
+    tasks.spawn(async move { until.run_until_cancelled(rates.keep_small()).await });
     let connection = Connection {
         http,
+        tls,
+        header_timeout: state.config.header_timeout(),
         router: router(state),
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
@@ -45,10 +65,10 @@ pub async fn serve(listener: TcpListener, state: State, shutdown: CancellationTo
     let accept = async {
         while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, peer)) => {
+                Ok((stream, address)) => {
                     let connection = connection.clone();
                     tasks.spawn(async move {
-                        connection.run(stream, peer.ip()).await;
+                        connection.run(stream, address).await;
                         drop(slot);
                     });
                 }
@@ -84,18 +104,46 @@ async fn wait_out(error: io::Error) {
 #[derive(Clone)]
 struct Connection {
     http: http1::Builder,
+    tls: Option<Tls>,
+    /// Also how long a client may take to agree on TLS.
+    header_timeout: Duration,
     router: Router,
     shutdown: CancellationToken,
     abort: CancellationToken,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, address: IpAddr) {
+    async fn run(self, stream: TcpStream, address: SocketAddr) {
         // Answers are written at once; waiting for more to send only makes them late.
         _ = stream.set_nodelay(true);
+        let peer = Peer {
+            address: address.ip(),
+            is_tls: self.tls.is_some(),
+        };
+        let Some(tls) = &self.tls else {
+            return self.answer(stream, peer).await;
+        };
+        let accepted = timeout(self.header_timeout, tls.acceptor.accept(stream));
+        let accepted = self
+            .shutdown
+            .clone()
+            .run_until_cancelled_owned(accepted)
+            .await;
+        match accepted {
+            Some(Ok(Ok(stream))) => self.answer(stream, peer).await,
+            Some(Ok(Err(error))) => tracing::debug!(%error, "a client did not agree on TLS"),
+            Some(Err(_)) | None => {}
+        }
+    }
+
+    async fn answer(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+    ) {
         let router = TowerToHyperService::new(self.router);
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer { address });
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             router.call(request)
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);

@@ -8,7 +8,7 @@ use time::{Date, Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{Config, metrics::Metrics};
+use crate::{Config, access::Rates, metrics::Metrics};
 
 /// Uploads that are too large to be held in memory and taken in at a time: a form may be all header, which is in memory
 /// while its end is looked for.
@@ -31,6 +31,7 @@ pub struct State {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) large_uploads: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) rates: Arc<Rates>,
     /// Connections, and whatever must go on when the client is gone.
     pub(crate) tasks: TaskTracker,
 }
@@ -46,6 +47,7 @@ impl State {
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
             large_uploads: Arc::new(Semaphore::new(LARGE_MAX)),
             metrics: Arc::default(),
+            rates: Arc::new(Rates::new(&config.rate_limit)),
             tasks: TaskTracker::new(),
             config: Arc::new(config),
         }

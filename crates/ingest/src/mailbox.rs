@@ -39,6 +39,7 @@ use self::{
 pub use crate::authenticity::Method;
 pub use config::{After, Auth, Config, Security};
 pub use probe::{Probed, Step, probe};
+pub use tls::trust_only;
 
 /// A session that lives no longer is followed by a pause: a token may be old as soon as it is given.
 const SESSION_MIN: Duration = Duration::from_secs(10);

@@ -30,7 +30,9 @@ const RENAMED: [(&str, &str, &str); 1] = [("quarantine", "retention_days", "rete
 const ANY_NAME: &str = "*";
 
 /// Keys that may be missing; all of them are texts.
-const WITHOUT_DEFAULT: [&str; 6] = [
+const WITHOUT_DEFAULT: [&str; 8] = [
+    "certificate_file",
+    "key_file",
     "url_file",
     "bin_dir",
     "ca_file",
@@ -345,11 +347,18 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let mut described: Table = toml::from_str(&set).unwrap();
-        let database = described["database"].as_table_mut().unwrap();
-        for key in ["url_file", "bin_dir"] {
+        for (section, key) in [
+            (&["database"][..], "url_file"),
+            (&["database"], "bin_dir"),
+            (&["http", "tls"], "certificate_file"),
+            (&["http", "tls"], "key_file"),
+        ] {
+            let table = section.iter().fold(&mut described, |table, name| {
+                table[*name].as_table_mut().unwrap()
+            });
             assert!(
-                database.remove(key).is_some(),
-                "database.{key} has no default and must be described"
+                table.remove(key).is_some(),
+                "{section:?} {key} has no default and must be described"
             );
         }
         for section in ["mailboxes", "directories"] {

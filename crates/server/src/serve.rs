@@ -25,6 +25,7 @@ const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
 /// date. A task that fails takes the program down with it: a restart is always safe.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("the address listened on")?;
+    let tls = api::Tls::open(&config.http.tls)?;
     let ways_in = WaysIn::open(&config).await?;
     let database = Database::open(&config).await?;
     let intake = Intake::new(
@@ -47,7 +48,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             shutdown.clone(),
         ),
     );
-    let served = api::serve(listener, state, shutdown.clone());
+    let served = api::serve(listener, tls, state, shutdown.clone());
     tasks.spawn("the API", served.map(Ok));
     ways_in.spawn(&mut tasks, &intake);
     tracing::info!(%address, "listening");

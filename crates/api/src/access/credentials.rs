@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, header};
 use store::SESSION_SECS;
 
-use super::{Client, Viewer};
-use crate::{Error, State};
+use super::Viewer;
+use crate::{Error, State, client::Client};
 
 const COOKIE: &str = "ruad_session";
 
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn only_over_https_the_cookie_is_for_https_only() {
         let client = |is_https| Client {
-            address: None,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             is_https,
         };
         assert_eq!(

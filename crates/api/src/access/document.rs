@@ -88,6 +88,10 @@ fn describe_operation(operation: &mut Operation, need: Need) {
             "`unauthenticated`: there is no token, or it is unknown, expired or revoked",
         ),
         ("403", refused.as_str()),
+        (
+            "429",
+            "`too_many_requests`: try again after `Retry-After` seconds",
+        ),
     ] {
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Problem")))

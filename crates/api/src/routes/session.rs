@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use super::tokens::TokenScope;
 use crate::{
     Error, State,
-    access::{Client, Viewer, session_cookie},
+    access::{Viewer, session_cookie},
+    client::Client,
     error::Problem,
     extract::JsonBody,
 };
@@ -111,11 +112,12 @@ pub(super) async fn sign_in(
     }
     let text = sign_in.token.trim();
     let Some(token) = store.token(text).await? else {
+        state.rates.refusal(client.address)?;
         let mut change = Change::new(Action::SignInFailed);
         if let Some(token_id) = token_id_in(text) {
             change = change.of(token_id);
         }
-        let nobody = Actor::nobody().at(client.address);
+        let nobody = Actor::nobody().at(Some(client.address));
         store.record_change(&nobody, &change).await?;
         return Err(Error::Unauthenticated);
     };
@@ -129,7 +131,7 @@ pub(super) async fn sign_in(
         .of(&token.token_id)
         .with(detail);
     let viewer = Viewer::with_token(token, Some(session));
-    let actor = viewer.actor.clone().at(client.address);
+    let actor = viewer.actor.clone().at(Some(client.address));
     store.record_change(&actor, &change).await?;
     let cookie = Some([(header::SET_COOKIE, cookie)]);
     Ok((cookie, Json(Session::of(&state, &viewer))))

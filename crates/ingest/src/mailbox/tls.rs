@@ -78,6 +78,15 @@ impl Trust {
     }
 }
 
+/// What a connection to a server with this certificate is made with, whatever its name; no other is trusted.
+pub fn trust_only(certificate: &CertificateDer<'_>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let pin = Sha256::digest(certificate).into();
+    Trust::with(Rule::Pinned(pin), provider)
+        .map(|trust| trust.config)
+        .map_err(|fault| Error::General(fault.to_string()))
+}
+
 fn in_words(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => "its issuer is unknown".into(),
