@@ -10,12 +10,13 @@ use crate::{
 };
 
 /// Tables that stay on the coordinator of a cluster.
-const LOCAL: [&str; 5] = [
+const LOCAL: [&str; 6] = [
     "_sqlx_migrations",
     "deliveries",
     "forgotten",
     "mailboxes",
     "quarantine",
+    "reader_domains",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
