@@ -154,23 +154,3 @@ fn grafana_colours_and_units_belong_to_columns_that_there_are() {
         }
     }
 }
-
-#[test]
-fn grafana_reads_the_documented_views_only() {
-    for dashboard in dashboards() {
-        for sql in dashboard.statements() {
-            let relations = sql.split_whitespace().collect::<Vec<_>>();
-            let named = relations
-                .windows(2)
-                .filter(|pair| ["from", "join"].contains(&pair[0]));
-            let mut named = named
-                .map(|pair| pair[1])
-                .filter(|name| *name != "percentile_cont(0.5)");
-            assert!(
-                named.all(|name| name.starts_with("dmarc_") || name.starts_with("max(")),
-                "{}: {sql}",
-                dashboard.uid
-            );
-        }
-    }
-}

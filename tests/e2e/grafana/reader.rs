@@ -48,41 +48,36 @@ impl Reader {
         database.execute(&format!("drop role {}", self.role)).await;
     }
 
-    /// What a statement returns, or PostgreSQL's message.
-    pub(super) async fn try_rows(&self, sql: &str) -> Result<Rows, sqlx::Error> {
-        let wrapped = format!(
-            "select coalesce(json_agg(row_to_json(rows)), '[]')::text from (\n{sql}\n) as rows"
-        );
-        let text: String = self.try_value(&wrapped).await?;
-        Ok(Rows::read(&serde_json::from_str(&text).unwrap()))
-    }
-
     pub(super) async fn rows(&self, sql: &str) -> Rows {
-        let rows = self.try_rows(sql).await;
+        let rows = self.try_rows("", sql).await;
         rows.unwrap_or_else(|error| panic!("{error}\n{sql}"))
     }
 
-    /// The text of one value.
-    pub(super) async fn try_value(&self, sql: &str) -> Result<String, sqlx::Error> {
-        let mut connection = PgConnection::connect_with(&self.connect).await?;
-        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
-            .fetch_one(&mut connection)
-            .await
+    /// What a statement returns after others in the same session, or PostgreSQL's error.
+    pub(super) async fn try_rows(&self, before: &str, sql: &str) -> Result<Rows, sqlx::Error> {
+        let wrapped = format!(
+            "select coalesce(json_agg(row_to_json(rows)), '[]')::text from (\n{sql}\n) as rows"
+        );
+        let text: String = self.session(before, wrapped).await?.remove(0);
+        Ok(Rows::read(&serde_json::from_str(&text).unwrap()))
     }
 
-    /// Runs statements one after another in one session, and returns what the last one says.
-    pub(super) async fn session(&self, before: &str, sql: &str) -> Result<Rows, sqlx::Error> {
+    /// How a statement would be run, if an index is used wherever one can be.
+    pub(super) async fn plan(&self, sql: &str) -> String {
+        let explain = format!("explain (costs off) {sql}");
+        let lines = self.session("set enable_seqscan = off", explain).await;
+        lines.unwrap().join("\n")
+    }
+
+    /// The only column of what a statement returns after others in the same session.
+    async fn session(&self, before: &str, sql: String) -> Result<Vec<String>, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.connect).await?;
         sqlx::raw_sql(AssertSqlSafe(before.to_owned()))
             .execute(&mut connection)
             .await?;
-        let wrapped = format!(
-            "select coalesce(json_agg(row_to_json(rows)), '[]')::text from ({sql}) as rows"
-        );
-        let text: String = sqlx::query_scalar(AssertSqlSafe(wrapped))
-            .fetch_one(&mut connection)
-            .await?;
-        Ok(Rows::read(&serde_json::from_str(&text).unwrap()))
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut connection)
+            .await
     }
 }
 

@@ -25,7 +25,7 @@ impl Figures {
             "Different sources" => one(json!(self.sources[domain].len())),
             "Policy" => one(self.domains[domain]["policy_published"]["p"].clone()),
             "Failing sources" => self.failing_sources(domain),
-            "From domains" => self.from_domains(domain),
+            "From domains" => self.header_froms(domain),
             "Reporters" => self.reporters(&domains),
             "Policy history" => self.policies(&domains),
             _ => return None,
@@ -53,7 +53,7 @@ impl Figures {
         }))
     }
 
-    fn from_domains(&self, domain: &str) -> Rows {
+    fn header_froms(&self, domain: &str) -> Rows {
         let mut groups: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
         for (_, record) in self.records.iter().filter(|(of, _)| of == domain) {
             groups
