@@ -22,6 +22,7 @@ mod domains;
 mod dovecot;
 mod down;
 mod generated;
+mod grafana;
 mod harness;
 mod hostile;
 mod import_command;

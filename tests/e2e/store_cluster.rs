@@ -10,13 +10,14 @@ use crate::{
 };
 
 /// Tables that stay on the coordinator of a cluster.
-const LOCAL: [&str; 8] = [
+const LOCAL: [&str; 9] = [
     "_sqlx_migrations",
     "audit",
     "deliveries",
     "forgotten",
     "mailboxes",
     "quarantine",
+    "reader_domains",
     "sessions",
     "tokens",
 ];
