@@ -17,6 +17,7 @@ mod documents;
 mod domains;
 mod dovecot;
 mod down;
+mod exports;
 mod generated;
 mod harness;
 mod hostile;

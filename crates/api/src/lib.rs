@@ -9,6 +9,7 @@ mod config;
 mod cursor;
 mod days;
 mod error;
+mod export;
 mod extract;
 mod guard;
 mod metrics;
@@ -19,6 +20,7 @@ mod totals;
 
 pub use config::Config;
 pub use error::Error;
+pub use export::csv_cell;
 pub use routes::{openapi, router};
 pub use serve::serve;
 pub use state::State;

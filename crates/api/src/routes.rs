@@ -20,7 +20,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, ro
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Error, State, error::Problem, guard, metrics};
+use crate::{Error, State, error::Problem, export, guard, metrics};
 
 /// What the document says of the API as a whole; the rest of it is collected from the routes.
 #[derive(utoipa::OpenApi)]
@@ -31,7 +31,9 @@ use crate::{Error, State, error::Problem, guard, metrics};
             Times are RFC 3339 in UTC, days are `YYYY-MM-DD` in UTC. Ranges `from` and `to` include both days; the default \
             is the last day with data for what is asked, and the 29 days before it; the answer states both. Lists have \
             `items` and `next`: give `next` back as `cursor`, with the other parameters as they were, for the items that \
-            follow. Errors are problem documents (RFC 9457) with a stable `code`; after an answer 503, try again in as many \
+            follow. Every list also comes as CSV and as NDJSON (`format`, or the header `Accept`): then it is the whole list \
+            from the cursor on, unless `limit` is given. An export that breaks off ends without its last chunk, so that \
+            clients see an error; docs/exports.md has the columns. Errors are problem documents (RFC 9457) with a stable `code`; after an answer 503, try again in as many \
             seconds as `Retry-After` says."
     ),
     components(schemas(Problem)),
@@ -76,6 +78,8 @@ pub fn router(state: State) -> Router {
     Router::from(routes())
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        // Innermost: a list is asked for each page as if the client had asked.
+        .layer(middleware::from_fn(export::export))
         // Uploads have their own limit, which holds while they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(
@@ -92,7 +96,9 @@ pub fn router(state: State) -> Router {
 
 /// The OpenAPI document, collected from the routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    export::describe(&mut document);
+    document
 }
 
 fn hex(bytes: &[u8]) -> String {
