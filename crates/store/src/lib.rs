@@ -32,6 +32,7 @@ mod rollup;
 mod source_block;
 mod store;
 mod stream;
+mod twins;
 mod unnest;
 mod writer;
 
