@@ -19,14 +19,25 @@ impl Default for Limit {
     }
 }
 
+tokio::task_local! {
+    /// The greatest limit where it is not the usual one.
+    static LONGER_MAX: u32;
+}
+
+/// Runs a handler for a page that may be longer than clients can ask for.
+pub(crate) async fn with_limit_max<F: Future>(limit_max: u32, handler: F) -> F::Output {
+    LONGER_MAX.scope(limit_max, handler).await
+}
+
 impl TryFrom<u32> for Limit {
     type Error = String;
 
     fn try_from(limit: u32) -> Result<Self, String> {
-        if (1..=LIMIT_MAX).contains(&limit) {
+        let limit_max = LONGER_MAX.try_with(|max| *max).unwrap_or(LIMIT_MAX);
+        if (1..=limit_max).contains(&limit) {
             Ok(Self(limit))
         } else {
-            Err(format!("{limit} is not from 1 to {LIMIT_MAX}"))
+            Err(format!("{limit} is not from 1 to {limit_max}"))
         }
     }
 }

@@ -109,6 +109,12 @@ pub enum Error {
     /// A web page of another host wants to change something.
     #[error("requests that change something are refused from pages of other origins")]
     ForbiddenOrigin,
+    /// A long list for a client that could not tell whether it is complete.
+    #[error("a list of this length needs HTTP/1.1; with limit it comes in parts")]
+    OldHttp,
+    /// A page of an export.
+    #[error("a page of an export: {0}")]
+    Export(#[source] io::Error),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -170,10 +176,13 @@ impl Error {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::ForbiddenHost => (StatusCode::FORBIDDEN, "forbidden_host"),
             Self::ForbiddenOrigin => (StatusCode::FORBIDDEN, "forbidden_origin"),
+            Self::OldHttp => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "old_http"),
             // An upload is never lost to a fault of ours, whatever it is: it is to be tried again.
             Self::Intake(_) | Self::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Store(_) if self.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::Store(_) | Self::Task(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Store(_) | Self::Task(_) | Self::Export(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
         }
     }
 
@@ -192,7 +201,7 @@ impl Error {
 
     /// What the client may know. What is wrong with us goes to the log, once, here.
     fn detail(&self, status: StatusCode) -> String {
-        if !status.is_server_error() || matches!(self, Self::Busy) {
+        if !status.is_server_error() || matches!(self, Self::Busy | Self::OldHttp) {
             return self.to_string();
         }
         if self.is_passing() {

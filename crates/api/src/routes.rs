@@ -23,7 +23,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, ro
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Error, State, access, client, error::Problem, guard, metrics};
+use crate::{Error, State, access, client, error::Problem, export, guard, metrics};
 
 /// What the document says of the API as a whole; the rest of it is collected from the routes.
 #[derive(utoipa::OpenApi)]
@@ -34,7 +34,9 @@ use crate::{Error, State, access, client, error::Problem, guard, metrics};
             Times are RFC 3339 in UTC, days are `YYYY-MM-DD` in UTC. Ranges `from` and `to` include both days; the default \
             is the last day with data for what is asked, and the 29 days before it; the answer states both. Lists have \
             `items` and `next`: give `next` back as `cursor`, with the other parameters as they were, for the items that \
-            follow. Errors are problem documents (RFC 9457) with a stable `code`; after an answer 503, try again in as many \
+            follow. Every list also comes as CSV and as NDJSON (`format`, or the header `Accept`): then it is the whole list \
+            from the cursor on, unless `limit` is given. An export that breaks off ends without its last chunk, so that \
+            clients see an error; docs/exports.md has the columns. Errors are problem documents (RFC 9457) with a stable `code`; after an answer 503, try again in as many \
             seconds as `Retry-After` says.\n\n\
             Unless access is open, each request needs a token as `Authorization: Bearer`, or the session of a browser. A token \
             may be restricted to policy domains: what is outside of them does not exist for it, and sums are without it."
@@ -87,6 +89,8 @@ pub(crate) fn router(state: State) -> Router {
     Router::from(routes())
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        // Innermost: a list is asked for each page as if the client had asked.
+        .layer(middleware::from_fn(export::export))
         // Uploads have their own limit, which holds while they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(state.clone(), access::admit))
@@ -110,6 +114,7 @@ pub(crate) fn router(state: State) -> Router {
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
     access::describe(&mut document);
+    export::describe(&mut document);
     document
 }
 

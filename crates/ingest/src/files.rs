@@ -12,22 +12,25 @@ use bytes::Bytes;
 use report::Body;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::mbox::{self, Messages};
+use crate::{
+    mbox::{self, Messages},
+    peers,
+};
 
 /// Bytes of a file at most: 2 GiB.
 pub(crate) const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Something found at a path: a file, or a message of an mbox.
+/// Something found at a path: a file, a message of an mbox, or a report in the output of parsedmarc.
 #[derive(Debug)]
 pub struct Found {
-    /// Where: the path; for a message of an mbox with `#` and its number.
+    /// Where: the path; for one of several things in a file with `#` and its number.
     pub name: String,
     /// Its bytes, or why they cannot be read.
     pub body: io::Result<Body>,
 }
 
 /// Lists what is at these paths, in order: files, folders with everything below them in the order of names, mbox files
-/// message by message, and `-` for standard input. Of a maildir only the messages in `cur` and `new` are taken.
+/// message by message, the output of parsedmarc report by report, and `-` for standard input. Of a maildir only the messages in `cur` and `new` are taken.
 ///
 /// `visit` returns `false` to stop.
 pub fn find(paths: &[PathBuf], message_bytes_max: u64, visit: &mut dyn FnMut(Found) -> bool) {
@@ -102,7 +105,7 @@ fn is_maildir_housekeeping(entry: &DirEntry) -> bool {
     !(entry.file_type().is_dir() && holds_mail)
 }
 
-/// Visits a file, or the messages in it if it is an mbox. Returns what `visit` did.
+/// Visits a file, or what is in it if it is an mbox or the output of parsedmarc. Returns what `visit` did.
 fn open_file(
     name: String,
     file: File,
@@ -115,8 +118,20 @@ fn open_file(
             body: Err(error),
         }),
         Ok(false) => {
-            let body = check_size(&file).map(|()| Body::File(Arc::new(file)));
-            visit(Found { name, body })
+            let kept_in = check_size(&file).and_then(|()| peers::kept_in(&file));
+            match kept_in {
+                Ok(Some(kept_in)) => {
+                    peers::reports(&name, &file, kept_in, message_bytes_max, visit)
+                }
+                Ok(None) => visit(Found {
+                    name,
+                    body: Ok(Body::File(Arc::new(file))),
+                }),
+                Err(error) => visit(Found {
+                    name,
+                    body: Err(error),
+                }),
+            }
         }
         Ok(true) => {
             for (number, message) in Messages::new(

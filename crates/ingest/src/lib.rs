@@ -16,6 +16,7 @@ mod mail;
 pub mod mailbox;
 mod mbox;
 mod mistake;
+mod peers;
 mod read;
 mod refuse;
 mod secret;

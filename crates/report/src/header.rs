@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Peer;
+
 /// Everything of a report but its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Header {
@@ -13,6 +15,9 @@ pub struct Header {
     pub report_metadata: ReportMetadata,
     /// `<policy_published>`.
     pub policy_published: PolicyPublished,
+    /// Set where the report was read from the output of another program, which does not keep all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
 }
 
 /// `<report_metadata>`: who reports, about when.

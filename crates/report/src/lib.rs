@@ -13,6 +13,7 @@ mod error;
 mod header;
 mod limits;
 mod parser;
+mod peers;
 mod record;
 mod unpack;
 mod warning;
@@ -24,6 +25,7 @@ pub use header::{
 };
 pub use limits::Limits;
 pub use parser::{Parser, Summary};
+pub use peers::Peer;
 pub use record::{
     Disposition, DkimAuthResult, DkimResult, OddValue, Reason, Record, SpfAuthResult, SpfResult,
     SpfScope,

@@ -57,7 +57,10 @@ impl Parser {
             pass.skip_record()?;
             at = pass.advance()?;
         }
-        let header = pass.draft.header()?;
+        let header = Header {
+            peer: xml.source.survey().map(|survey| survey.peer),
+            ..pass.draft.header()?
+        };
         if is_record_first {
             pass = Pass::begin(xml, limits)?;
             at = pass.advance()?;
@@ -173,6 +176,9 @@ impl Pass {
     fn begin(xml: &Xml, limits: &Limits) -> Result<Self, Error> {
         let mut reader = Reader::open(xml, limits)?;
         let mut notes = Notes::default();
+        if let Some(survey) = xml.source.survey() {
+            notes.add_peer(survey);
+        }
         let prolog = reader.prolog()?;
         if prolog.has_leading_bytes {
             notes.add(WarningCode::LeadingBytes, "", 0);

@@ -192,6 +192,11 @@ impl Walk<'_> {
                 self.add_xml(place.path, source);
                 Ok(())
             }
+            Kind::Peer(form) => {
+                let source = source.translate(form, self.limits)?;
+                self.add_xml(place.path, source);
+                Ok(())
+            }
             Kind::Json if is_tls_report(&source)? => {
                 self.add(place.path, Content::TlsReport);
                 Ok(())
@@ -281,6 +286,7 @@ impl Walk<'_> {
         let claim = Claim::of(leaf);
         match kind {
             Kind::Gzip | Kind::Zip => self.document(source, place),
+            Kind::Peer(_) if claim == Claim::Report => self.document(source, place),
             Kind::Message if claim == Claim::Message => self.document(source, place),
             Kind::Json if claim == Claim::Report || is_tls_report(&source)? => {
                 self.document(source, place)
@@ -301,7 +307,12 @@ impl Walk<'_> {
                 self.add(place.path, Content::Rejected(rejection(kind)));
                 Ok(())
             }
-            Kind::Empty | Kind::Json | Kind::Message | Kind::Ole | Kind::Other(_) => Ok(()),
+            Kind::Empty
+            | Kind::Json
+            | Kind::Peer(_)
+            | Kind::Message
+            | Kind::Ole
+            | Kind::Other(_) => Ok(()),
         }
     }
 }
@@ -388,7 +399,7 @@ fn rejection(kind: Kind) -> Error {
         Kind::Tnef => (Code::NotAReport, "an Outlook winmail.dat (TNEF) file"),
         Kind::Ole => (Code::NotAReport, "an Outlook .msg or another OLE file"),
         Kind::Other(what) => (Code::NotAReport, what),
-        Kind::Gzip | Kind::Zip | Kind::Xml | Kind::Message => {
+        Kind::Gzip | Kind::Zip | Kind::Xml | Kind::Message | Kind::Peer(_) => {
             (Code::NotAReport, "not what a report is sent in")
         }
     };

@@ -57,6 +57,10 @@ pub enum WarningCode {
     BadSourceIp,
     /// A record was skipped: `count` is missing, negative or no number.
     BadCount,
+    /// The report was read from parsedmarc's output, which does not keep all of it.
+    FromParsedmarc,
+    /// The program that kept the report did not keep its exact period.
+    PeriodUnsure,
 }
 
 impl WarningCode {
@@ -81,6 +85,8 @@ impl WarningCode {
             Self::RecordWithoutRow => "record_without_row",
             Self::BadSourceIp => "bad_source_ip",
             Self::BadCount => "bad_count",
+            Self::FromParsedmarc => "from_parsedmarc",
+            Self::PeriodUnsure => "period_unsure",
         }
     }
 }

@@ -32,15 +32,6 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// A cell of CSV that no spreadsheet takes for a formula.
-pub(crate) fn csv_cell(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.into()
-    }
-}
-
 /// Prints rows in columns as wide as they need; those named in `right` are numbers.
 pub(crate) fn print_table(
     out: &mut impl Write,
@@ -92,12 +83,6 @@ mod tests {
     #[test]
     fn hostile_text_cannot_move_the_cursor() {
         assert_eq!(plain("a\u{1b}[2Jb\u{202e}c"), "a\u{fffd}[2Jb\u{fffd}c");
-    }
-
-    #[test]
-    fn formulas_become_text() {
-        assert_eq!(csv_cell("=1+1"), "'=1+1");
-        assert_eq!(csv_cell("example.com"), "example.com");
     }
 
     #[test]

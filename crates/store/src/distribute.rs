@@ -21,12 +21,13 @@ enum Spread {
 }
 
 /// Tables that are spread, in the order in which that happens.
-const TABLES: [(&str, Spread); 6] = [
+const TABLES: [(&str, Spread); 7] = [
     ("domains", Spread::Copied),
     ("reports", Spread::By("domain_id")),
     ("record_blocks", Spread::With("domain_id", "reports")),
     ("source_day_arrivals", Spread::With("domain_id", "reports")),
     ("source_day_blocks", Spread::With("domain_id", "reports")),
+    ("peer_reports", Spread::With("domain_id", "reports")),
     ("source_blocks", Spread::By("bucket")),
 ];
 

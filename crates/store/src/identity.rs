@@ -73,6 +73,7 @@ mod tests {
         Header {
             version: None,
             xml_namespace: None,
+            peer: None,
             report_metadata: ReportMetadata {
                 org_name: "reporter.example".into(),
                 email: None,

@@ -37,6 +37,7 @@ mod source_block;
 mod store;
 mod stream;
 mod token;
+mod twins;
 mod unnest;
 mod writer;
 

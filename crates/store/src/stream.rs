@@ -15,6 +15,7 @@ use crate::{
     report_row::{
         NewReportRow, ReportKey, StoredReport, complete_report, insert_reports, stored_reports,
     },
+    twins::{Twin, Wanted, find_twins, remember_peer},
 };
 
 /// A report being stored while it is read. Dropping it stores nothing.
@@ -26,6 +27,8 @@ pub struct ReportStream<'a> {
     sums: LargeSums,
     /// Set when a report with the same identity is stored already: then nothing is written.
     before: Option<StoredReport>,
+    /// Set when the same report is stored in another form: then nothing is written either.
+    twin: Option<Twin>,
 }
 
 impl Store {
@@ -44,8 +47,22 @@ impl Store {
             .ensure(&self.pool, [row.day].into_iter(), delivery.received_at)
             .await?;
         let mut transaction = self.pool.begin().await?;
-        let inserted = insert_reports(&mut transaction, &[row]).await?;
-        let before = if inserted.is_empty() {
+        let wanted = Wanted {
+            domain_id,
+            header,
+            delivery_id: delivery.delivery_id,
+        };
+        let twins = find_twins(&mut transaction, &[wanted]).await?;
+        let twin = twins.into_values().next();
+        let inserted = if twin.is_some() {
+            Vec::new()
+        } else {
+            insert_reports(&mut transaction, &[row]).await?
+        };
+        if !inserted.is_empty() {
+            remember_peer(&mut transaction, wanted).await?;
+        }
+        let before = if inserted.is_empty() && twin.is_none() {
             stored_reports(&mut transaction, &[domain_id], &[key.report_uid])
                 .await?
                 .pop()
@@ -58,6 +75,7 @@ impl Store {
             key,
             sums: LargeSums::default(),
             before,
+            twin,
         })
     }
 }
@@ -65,7 +83,7 @@ impl Store {
 impl ReportStream<'_> {
     /// Writes the next records.
     pub async fn records(&mut self, records: &[Record]) -> Result<(), Error> {
-        if self.before.is_some() {
+        if self.before.is_some() || self.twin.is_some() {
             return Ok(());
         }
         let blocks = record_blocks(self.key, records);
@@ -81,8 +99,9 @@ impl ReportStream<'_> {
         summary: &Summary,
         documents: &[OutcomeRow],
     ) -> Result<OutcomeRow, Error> {
-        let outcome = match &self.before {
-            None => {
+        let outcome = match (&self.before, &self.twin) {
+            (_, Some(twin)) => twin.outcome(summary),
+            (None, None) => {
                 let row = NewReportRow::complete(self.delivery, self.key.domain_id, summary);
                 complete_report(&mut self.transaction, &row).await?;
                 if row.day_count == 1 {
@@ -94,10 +113,12 @@ impl ReportStream<'_> {
                 }
                 Outcome::Stored
             }
-            Some(before) if before.content_sha256 != summary.content_sha256 => Outcome::Conflict,
+            (Some(before), _) if before.content_sha256 != summary.content_sha256 => {
+                Outcome::Conflict
+            }
             // Tried again after a commit whose answer was lost.
-            Some(before) if before.delivery_id == self.delivery.delivery_id => Outcome::Stored,
-            Some(_) => Outcome::Duplicate,
+            (Some(before), _) if before.delivery_id == self.delivery.delivery_id => Outcome::Stored,
+            (Some(_), _) => Outcome::Duplicate,
         };
         let row = OutcomeRow::of_report(path, outcome, summary);
         let mut all = documents.to_vec();

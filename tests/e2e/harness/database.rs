@@ -160,12 +160,13 @@ impl Drop for Database {
 }
 
 /// Tables that are spread over a cluster.
-pub(crate) const DISTRIBUTED: [&str; 6] = [
+pub(crate) const DISTRIBUTED: [&str; 7] = [
     "domains",
     "reports",
     "record_blocks",
     "source_day_arrivals",
     "source_day_blocks",
+    "peer_reports",
     "source_blocks",
 ];
 

@@ -68,6 +68,7 @@ impl Draft {
         Ok(Header {
             version: self.version.clone(),
             xml_namespace: self.xml_namespace.clone(),
+            peer: None,
             report_metadata: self
                 .report_metadata
                 .clone()

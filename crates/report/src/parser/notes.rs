@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Warning, WarningCode};
+use crate::{Peer, Warning, WarningCode, peers::Survey};
 
 /// Kinds of warnings kept of one report; an element's name is anyone's text, so there might be no end of them.
 const WARNINGS_MAX: usize = 64;
@@ -43,6 +43,19 @@ impl Notes {
         {
             warning.text = Some(clean(text, TEXT_CHARS_MAX).0.into_owned());
         }
+    }
+
+    /// Where the report comes from, if another program kept it, and what that means.
+    pub(super) fn add_peer(&mut self, survey: &Survey) {
+        let form = survey.form.name();
+        self.add_text(WarningCode::FromParsedmarc, "", 0, form);
+        let unsure = match survey.peer {
+            Peer::Exact => return,
+            Peer::LocalTime => "local time of the machine that wrote it, taken as UTC",
+            Peer::Inside => "from the first to the last day with a message",
+        };
+        let element = "report_metadata/date_range";
+        self.add_text(WarningCode::PeriodUnsure, element, 0, unsure);
     }
 
     /// In order of first sight.

@@ -1,5 +1,7 @@
 //! What bytes are, told from their beginning alone. Names and declared types never decide (C1 to C3).
 
+use crate::peers::{self, Form};
+
 /// Bytes that tell what a document is, unless all of them are blank.
 pub(super) const PREFIX_BYTES: usize = 512;
 /// Bytes looked at in the end.
@@ -11,6 +13,8 @@ pub(super) enum Kind {
     Gzip,
     Zip,
     Json,
+    /// A report that another program kept.
+    Peer(Form),
     /// Markup, of whatever kind and encoding.
     Xml,
     /// Begins like a mail message.
@@ -48,10 +52,14 @@ pub(super) fn sniff(prefix: &[u8]) -> Kind {
         return *kind;
     }
     let text = without_mark(prefix).trim_ascii_start();
+    if let Some(form) = peers::form(text) {
+        return Kind::Peer(form);
+    }
     match text.first() {
         None => Kind::Empty,
         Some(b'<') => Kind::Xml,
         Some(b'{') => Kind::Json,
+        Some(b'[') => Kind::Other("a list in JSON: `ruad import` reads that of parsedmarc"),
         Some(_) if is_header_line(text) || is_postmark(text) => Kind::Message,
         Some(_) => Kind::Other("neither XML, gzip, zip nor a message"),
     }

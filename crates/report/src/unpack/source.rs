@@ -4,13 +4,17 @@ use std::{
     cell::RefCell,
     io::{self, BufRead, Read},
     os::unix::fs::FileExt,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 
 use super::{Body, sniff::PREFIX_BYTES_MAX, zip::Member};
-use crate::{Code, Error};
+use crate::{
+    Code, Error, Limits,
+    peers::{Form, Survey, Translation},
+};
 
 /// Members of one gzip stream. Splitting a report into more is an attempt to make us busy, not to compress.
 const GZIP_MEMBERS_MAX: usize = 100_000;
@@ -26,6 +30,8 @@ pub(crate) struct Source {
     body: Body,
     member: Option<Member>,
     gzip_layers: usize,
+    /// Where the document is made from what another program kept.
+    survey: Option<Arc<Survey>>,
 }
 
 impl Source {
@@ -34,6 +40,7 @@ impl Source {
             body,
             member: None,
             gzip_layers: 0,
+            survey: None,
         }
     }
 
@@ -51,7 +58,19 @@ impl Source {
 
     /// The body itself, if nothing is around the document.
     pub(super) fn plain(&self) -> Option<&Body> {
-        (self.member.is_none() && self.gzip_layers == 0).then_some(&self.body)
+        (self.member.is_none() && self.gzip_layers == 0 && self.survey.is_none())
+            .then_some(&self.body)
+    }
+
+    /// The XML of a report that another program kept in this form.
+    pub(super) fn translate(mut self, form: Form, limits: &Limits) -> Result<Self, Error> {
+        self.survey = Some(Arc::new(Survey::read(form, self.open()?, limits)?));
+        Ok(self)
+    }
+
+    /// What is known of the report that another program kept.
+    pub(crate) fn survey(&self) -> Option<&Survey> {
+        self.survey.as_deref()
     }
 
     /// The size of the document, known where nothing is around it.
@@ -68,6 +87,9 @@ impl Source {
         };
         for _ in 0..self.gzip_layers {
             reader = Box::new(Gzip::new(Buffered::new(reader, size_bytes)));
+        }
+        if let Some(survey) = &self.survey {
+            reader = Box::new(Translation::new(survey, reader));
         }
         Ok(reader)
     }

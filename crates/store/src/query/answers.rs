@@ -13,6 +13,9 @@ use crate::query::{Range, SourceFilter, SourceRow, blocks::Version};
 /// Answers with fewer sums are as quickly made anew.
 pub(crate) const SUMS_MIN: i64 = 5_000;
 
+/// Rows of an answer that is kept.
+pub(crate) const KEPT_ROWS_MAX: i64 = 1_001;
+
 /// Large answers are made so many at a time: each takes some 40 MiB.
 const LARGE_AT_ONCE: usize = 1;
 

@@ -10,7 +10,7 @@ use crate::{
     Error, Store,
     query::{
         Range, Totals,
-        answers::SUMS_MIN,
+        answers::{KEPT_ROWS_MAX, SUMS_MIN},
         blocks::{Block, Extent, Span, blocks, extent, parts},
     },
     rollup::{Sum, SumKey},
@@ -77,7 +77,8 @@ impl Store {
         let Some(extent) = extent(&self.pool, domain_id, range).await? else {
             return Ok(Vec::new());
         };
-        if extent.sum_count < SUMS_MIN {
+        // Long pages are those of exports, which nobody asks for again.
+        if extent.sum_count < SUMS_MIN || limit > KEPT_ROWS_MAX {
             return self.ranked(domain_id, range, filter, limit, extent).await;
         }
         let question = (domain_id, range, filter.clone(), limit);

@@ -23,6 +23,7 @@ use crate::{
     record_block::record_blocks,
     report_row::{NewReportRow, insert_reports, stored_reports},
     rollup::{Sum, merge, report_sums, source_day_blocks},
+    twins::{Twin, Wanted, find_twins, remember_peer},
 };
 
 /// Where groups are written to.
@@ -41,6 +42,16 @@ struct Candidate<'a> {
     records: &'a [Record],
 }
 
+impl<'a> Candidate<'a> {
+    fn wanted(&self) -> Wanted<'a> {
+        Wanted {
+            domain_id: self.domain_id,
+            header: &self.summary.header,
+            delivery_id: self.submission.delivery.delivery_id,
+        }
+    }
+}
+
 /// In the order in which rows are inserted, which all writers share.
 type Candidates<'a> = BTreeMap<(i64, Uuid), Candidate<'a>>;
 
@@ -49,16 +60,31 @@ pub(super) async fn write_group(
     destination: &Destination,
     submissions: &[Submission],
 ) -> Result<Vec<Vec<OutcomeRow>>, Error> {
+    // A report of another program must find the twin that may be right before it.
+    if submissions.len() > 1 && submissions.iter().any(has_peer) {
+        let mut outcomes = Vec::with_capacity(submissions.len());
+        for submission in submissions.chunks(1) {
+            outcomes.extend(Box::pin(write_group(destination, submission)).await?);
+        }
+        return Ok(outcomes);
+    }
     let domain_ids = prepare(destination, submissions).await?;
-    let candidates = candidates(submissions, &domain_ids)?;
+    let mut candidates = candidates(submissions, &domain_ids)?;
 
     let mut transaction = destination.pool.begin().await?;
+    let twins = if candidates.is_empty() {
+        HashMap::new()
+    } else {
+        let wanted = candidates.values().map(Candidate::wanted);
+        find_twins(&mut transaction, &wanted.collect::<Vec<_>>()).await?
+    };
+    candidates.retain(|(_, uid), _| !twins.contains_key(uid));
     let kept = if candidates.is_empty() {
         HashMap::new()
     } else {
         insert_candidates(&mut transaction, &candidates).await?
     };
-    let outcomes: Vec<Vec<OutcomeRow>> = outcomes(submissions, &kept);
+    let outcomes: Vec<Vec<OutcomeRow>> = outcomes(submissions, &kept, &twins);
     record_deliveries(
         &mut transaction,
         submissions
@@ -130,6 +156,12 @@ async fn insert_candidates(
         .collect();
 
     write_records(connection, &rows, &inserted, candidates).await?;
+    let new = candidates
+        .iter()
+        .filter(|((_, uid), _)| inserted.contains(uid));
+    for (_, new) in new {
+        remember_peer(connection, new.wanted()).await?;
+    }
 
     let mut kept: HashMap<Uuid, Kept> = candidates
         .iter()
@@ -214,7 +246,11 @@ struct Kept {
     here: bool,
 }
 
-fn outcomes(submissions: &[Submission], kept: &HashMap<Uuid, Kept>) -> Vec<Vec<OutcomeRow>> {
+fn outcomes(
+    submissions: &[Submission],
+    kept: &HashMap<Uuid, Kept>,
+    twins: &HashMap<Uuid, Twin>,
+) -> Vec<Vec<OutcomeRow>> {
     let mut taken = HashSet::new();
     submissions
         .iter()
@@ -227,7 +263,10 @@ fn outcomes(submissions: &[Submission], kept: &HashMap<Uuid, Kept>) -> Vec<Vec<O
                     Pending::Report { path, summary, .. } => {
                         let uid = report_uid(&summary.header);
                         let first = taken.insert(uid);
-                        let outcome = outcome(submission, summary, kept.get(&uid), first);
+                        let outcome = match twins.get(&uid) {
+                            Some(twin) => twin.outcome(summary),
+                            None => outcome(submission, summary, kept.get(&uid), first),
+                        };
                         OutcomeRow::of_report(path.clone(), outcome, summary)
                     }
                 })
@@ -283,6 +322,11 @@ pub(super) fn reject_reports(submission: Submission, error: &Error) -> Submissio
         documents,
         ..submission
     }
+}
+
+/// Whether one of the reports was read from the output of another program.
+fn has_peer(submission: &Submission) -> bool {
+    reports(submission).any(|(summary, _)| summary.header.peer.is_some())
 }
 
 fn reports(submission: &Submission) -> impl Iterator<Item = (&Summary, &[Record])> {

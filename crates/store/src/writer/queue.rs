@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use crate::{Error, Pending, Submission, delivery::OutcomeRow, report_uid};
+use crate::{Error, Pending, Submission, delivery::OutcomeRow, report_uid, twins::twins_uid};
 
 /// One transaction takes at most so many deliveries, and no more once it has so many records.
 const GROUP_JOBS_MAX: usize = 400;
@@ -130,14 +130,18 @@ impl Drop for Claim {
     }
 }
 
+/// What two writers must not have in hand at a time: a report, and another form of it (see `twins`).
 fn uids(submission: &Submission) -> impl Iterator<Item = Uuid> + '_ {
     submission
         .documents
         .iter()
         .filter_map(|document| match document {
-            Pending::Report { summary, .. } => Some(report_uid(&summary.header)),
+            Pending::Report { summary, .. } => {
+                Some([report_uid(&summary.header), twins_uid(&summary.header)])
+            }
             Pending::Settled(_) => None,
         })
+        .flatten()
 }
 
 /// Records of a delivery that are to be written.

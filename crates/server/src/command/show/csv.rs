@@ -3,9 +3,10 @@
 use std::io::{BufWriter, StdoutLock};
 
 use anyhow::Result;
+use api::csv_cell;
 
 use super::{Printer, Shown, ShownOutcome};
-use crate::output::{self, csv_cell};
+use crate::output;
 
 pub(super) struct Csv {
     out: csv::Writer<BufWriter<StdoutLock<'static>>>,
@@ -46,15 +47,15 @@ impl Printer for Csv {
         };
         let metadata = &summary.header.report_metadata;
         let head = [
-            csv_cell(shown.file),
-            csv_cell(&metadata.org_name),
-            csv_cell(&metadata.report_id),
-            csv_cell(&summary.header.policy_published.domain),
+            csv_cell(shown.file).into_owned(),
+            csv_cell(&metadata.org_name).into_owned(),
+            csv_cell(&metadata.report_id).into_owned(),
+            csv_cell(&summary.header.policy_published.domain).into_owned(),
             metadata.date_range.begin.to_string(),
             metadata.date_range.end.to_string(),
         ];
         let flag = |flag: Option<bool>| flag.map_or(String::new(), |flag| flag.to_string());
-        let text = |text: Option<&str>| csv_cell(text.unwrap_or_default());
+        let text = |text: Option<&str>| csv_cell(text.unwrap_or_default()).into_owned();
         let out = &mut self.out;
         records.for_each(&mut |record| {
             let mut row = head.to_vec();

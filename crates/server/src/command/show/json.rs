@@ -145,6 +145,8 @@ impl<'a> Object<'a> {
             xml_namespace,
             report_metadata: metadata,
             policy_published: policy,
+            // The warnings tell.
+            peer: _,
         } = &summary.header;
         Self {
             version: version.as_deref(),
