@@ -6,17 +6,21 @@ mod domains;
 mod mail;
 mod mailboxes;
 mod outcome;
+mod policies;
 mod policy;
 mod probes;
 mod records;
+mod reporters;
 mod reports;
 mod source;
+mod source_records;
 mod sources;
 mod uploads;
+mod web;
 
 use std::fmt::Write as _;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -53,6 +57,9 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(domains::list))
         .routes(routes!(domains::summary))
         .routes(routes!(sources::list))
+        .routes(routes!(source_records::list))
+        .routes(routes!(reporters::list))
+        .routes(routes!(policies::list))
         .routes(routes!(source::get))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
@@ -68,12 +75,12 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(docs::document))
         .routes(routes!(docs::page))
         .route("/docs.css", get(docs::style))
-        .route("/", get(async || Redirect::to("/docs")))
 }
 
 /// The whole of the HTTP side.
 pub fn router(state: State) -> Router {
     Router::from(routes())
+        .merge(web::pages())
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // Uploads have their own limit, which holds while they are read.
