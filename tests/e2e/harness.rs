@@ -1,5 +1,6 @@
 //! What tests speak with: databases, the service, the program.
 
+mod browser;
 mod certificates;
 mod cluster;
 mod database;
@@ -16,6 +17,7 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::{Browser, DESK, Look, PHONE};
 pub(crate) use certificates::Identity;
 pub(crate) use cluster::Cluster;
 pub(crate) use database::{DISTRIBUTED, Database, requires_citus};

@@ -54,3 +54,4 @@ mod store_maintain;
 mod store_migrate;
 mod upload;
 mod upload_limits;
+mod web;
