@@ -50,16 +50,6 @@ export async function get(parts, query, signal) {
   return answer.json();
 }
 
-/** The same, or null where this version or this token has no such place. */
-export async function getIfAny(parts, query, signal) {
-  try {
-    return await get(parts, query, signal);
-  } catch (problem) {
-    if (problem.status === 404) return null;
-    throw problem;
-  }
-}
-
 /** Changes something; returns the status with the answer, where it has one. Outcomes of uploads are answers, whatever their status. */
 export async function change(method, parts, body) {
   const answer = await call(parts, { method, body }, undefined, (status) => status === 409 || status === 422);

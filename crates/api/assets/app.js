@@ -1,7 +1,7 @@
 // The shell: which address shows which page, and the way from one to the next. Start reading here.
 
 import { Problem, loadSession, session, signOut } from "./api.js";
-import { announce, append, h, link } from "./dom.js";
+import { announce, append, foreign, h, link } from "./dom.js";
 import { deliveries } from "./pages/deliveries.js";
 import { delivery } from "./pages/delivery.js";
 import { domain } from "./pages/domain.js";
@@ -139,7 +139,7 @@ function fault(error) {
     title: lost ? "Not found" : "Something went wrong",
     content: h("div", { class: "card notice", role: "alert" },
       h("h1", null, lost ? "There is nothing here" : "This did not work"),
-      h("p", null, error instanceof Problem ? error.message : "The page itself has a fault; its text is in the console of the browser."),
+      h("p", null, error instanceof Problem ? foreign(error.message) : "The page itself has a fault; its text is in the console of the browser."),
       h("p", { class: "buttons" },
         h("button", { type: "button", click: () => show() }, "Try again"),
         link("/", "To the domains", { class: "button quiet" }))),

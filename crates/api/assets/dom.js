@@ -34,7 +34,7 @@ export function append(element, children) {
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 /** A text with the characters in it that nobody can see, written out. */
-export function visible(text) {
+function visible(text) {
   return String(text).replace(UNSEEN, (char) => `⟨U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
 

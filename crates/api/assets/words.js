@@ -19,7 +19,7 @@ export function explain(...names) {
     h("dl", null, names.map((name) => [h("dt", null, MEANINGS[name][0]), h("dd", null, MEANINGS[name][1])])));
 }
 
-export const DISPOSITIONS = {
+const DISPOSITIONS = {
   none: "Delivered",
   pass: "Delivered",
   quarantine: "Quarantined",

@@ -50,7 +50,7 @@ async fn pictures(browser: &Browser, pages: &[(&str, String)], folder: &Path) {
         browser.look(Look { width, dark }).await;
         for (name, path) in pages {
             browser.open(path).await;
-            let picture = browser.screenshot(width, 1800).await;
+            let picture = browser.screenshot(width, 1600).await;
             std::fs::write(folder.join(format!("{name}-{kind}.png")), picture).unwrap();
         }
     }

@@ -22,7 +22,7 @@ export async function deliveries({ query, signal }) {
         chosen && OUTCOMES[chosen] && h("p", { class: "faint" }, OUTCOMES[chosen][2]),
         h("form", { class: "filters", method: "get", action: "/deliveries", "aria-label": "Filter the deliveries" },
           chosen && h("input", { type: "hidden", name: "outcome", value: chosen }),
-          field("Origin", h("input", { name: "origin", id: "origin", value: filter.origin ?? "", placeholder: "imap:dmarc, http, file, lmtp", spellcheck: "false" })),
+          field("Origin", h("input", { name: "origin", id: "origin", value: filter.origin ?? "", placeholder: "imap:dmarc", spellcheck: "false" })),
           h("button", { type: "submit" }, "Filter"),
           filter.origin && link(url(["deliveries"], { outcome: filter.outcome }), "Show all")),
         table("Deliveries, newest first", [

@@ -40,7 +40,7 @@ export async function domain({ params: [name], query, signal }) {
       chosen.from && section("Messages per day", chartChoice(path, query), chart("Messages per day", summary.series, chosen, parts)),
       section("Sources that fail", failingTable(failing.slice(0, FAILING_SHOWN), range),
         failing.length > FAILING_SHOWN && h("p", null, link(url(["domains", name], { ...range, sort: "failures", pass: "false" }), "All sources that fail", { id: "all-failing" }))),
-      section("All sources", filters(path, query), sources.fault ? h("p", { role: "alert", class: "bad" }, sources.fault) : sourceTable(sources, { path, query, name, range, filter }),
+      section("All sources", filters(path, query), sources.fault ? h("p", { role: "alert", class: "bad" }, foreign(sources.fault)) : sourceTable(sources, { path, query, name, range, filter }),
         h("p", null, link(address(of("sources"), { ...range, ...filter, limit: null, format: "csv" }), "Download as CSV", { download: true }))),
       section("Who reports", reporterTable(reporters, { of, range, domain: summary.domain, chosen })),
       section("The policy so far", policyTable(policies, of)),

@@ -17,8 +17,8 @@ export function verdict(summary, failing, cut) {
   const fails = (sources) => sources.reduce((sum, source) => sum + source.dmarc_fail_count, 0);
   const kind = failed === 0 ? "good" : fails(some) / all > NEGLIGIBLE ? "warn" : "plain";
   return note(kind, headline(all, failed), [
-    some.length > 0 && h("li", null, `${count(fails(some))} of them came from ${counted(some.length, "source")} that pass at other times: most likely yours, or forwarders of your mail. Look at these first.`),
-    never.length > 0 && h("li", null, `${count(fails(never))} came from ${counted(never.length, "source")} that never pass${cut ? " (of the hundred that fail most)" : ""}: services that are not set up for this domain, or strangers who use its name.`),
+    some.length > 0 && h("li", null, `${count(fails(some))} of them came from ${counted(some.length, "source that passes", "sources that pass")} at other times: most likely yours, or forwarders of your mail. Look at these first.`),
+    never.length > 0 && h("li", null, `${count(fails(never))} came from ${counted(never.length, "source that never passes", "sources that never pass")}${cut ? " (of the hundred that fail most)" : ""}: services that are not set up for this domain, or strangers who use its name.`),
     h("li", null, advice(policy?.p, failed, fails(some) / all, never.length > 0)),
   ]);
 }
