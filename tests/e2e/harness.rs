@@ -1,5 +1,6 @@
 //! What tests speak with: databases, the service, the program.
 
+mod browser;
 mod certificates;
 mod cluster;
 mod database;
@@ -17,6 +18,7 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::{Browser, DESK, Look, PHONE};
 pub(crate) use certificates::{Certificates, Identity};
 pub(crate) use cluster::Cluster;
 pub(crate) use database::{DISTRIBUTED, Database, requires_citus};

@@ -62,3 +62,4 @@ mod store_migrate;
 mod tls;
 mod upload;
 mod upload_limits;
+mod web;

@@ -7,19 +7,23 @@ mod domains;
 mod mail;
 mod mailboxes;
 mod outcome;
+mod policies;
 mod policy;
 mod probes;
 mod records;
+mod reporters;
 mod reports;
 mod session;
 mod source;
+mod source_records;
 mod sources;
 mod tokens;
 mod uploads;
+mod web;
 
 use std::fmt::Write as _;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, response::Redirect, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -62,6 +66,9 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(domains::list))
         .routes(routes!(domains::summary))
         .routes(routes!(sources::list))
+        .routes(routes!(source_records::list))
+        .routes(routes!(reporters::list))
+        .routes(routes!(policies::list))
         .routes(routes!(source::get))
         .routes(routes!(reports::list))
         .routes(routes!(reports::get))
@@ -81,12 +88,12 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(docs::document))
         .routes(routes!(docs::page))
         .route("/docs.css", get(docs::style))
-        .route("/", get(async || Redirect::to("/docs")))
 }
 
 /// The whole of the HTTP side.
 pub(crate) fn router(state: State) -> Router {
     Router::from(routes())
+        .merge(web::pages())
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // Innermost: a list is asked for each page as if the client had asked.

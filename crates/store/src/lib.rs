@@ -52,8 +52,9 @@ pub use mailbox::{Mailbox, MailboxPosition, MailboxState};
 pub use maintain::{Mismatch, Prune};
 pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
 pub use query::{
-    Dispositions, DomainSummary, DomainTotals, LatestPolicy, Range, RecordRow, ReportFilter,
-    ReportRow, SeriesDay, SourceFilter, SourceKey, SourceRow, SourceSort, SourceTotals, Totals,
+    Dispositions, DomainDay, DomainSummary, DomainTotals, LatestPolicy, Policy, PolicyPeriod,
+    Range, RecordRow, ReportFilter, ReportRow, Reporter, SeriesDay, SourceFilter, SourceKey,
+    SourceRecord, SourceRecordKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
 pub use retention::{Forget, Forgot};
 pub use secret::SecretText;

@@ -3,8 +3,10 @@
 mod answers;
 pub(crate) mod blocks;
 mod domains;
+mod policies;
 mod reports;
 mod source;
+mod source_records;
 mod sources;
 
 use std::net::IpAddr;
@@ -14,9 +16,11 @@ use time::Date;
 
 use crate::{Error, rollup::Sum};
 
-pub use domains::{DomainSummary, LatestPolicy};
+pub use domains::{DomainDay, DomainSummary, LatestPolicy};
+pub use policies::{Policy, PolicyPeriod, Reporter};
 pub use reports::{RecordRow, ReportFilter, ReportRow};
 pub use source::{DomainTotals, SourceTotals};
+pub use source_records::{SourceRecord, SourceRecordKey};
 pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
 
 pub(crate) use answers::Answers;

@@ -88,6 +88,11 @@ impl Service {
         http::send(self.address, request).await
     }
 
+    /// A request with headers of the test's choice.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Response {
+        http::send(self.address, request).await.unwrap()
+    }
+
     pub(crate) async fn request(&self, method: Method, path: &str) -> Response {
         self.try_request(method, path, "").await.unwrap()
     }

@@ -1,5 +1,7 @@
 //! Policy domains.
 
+use std::collections::HashMap;
+
 use axum::{Json, extract};
 use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
@@ -32,6 +34,10 @@ pub(super) struct ListQuery {
     limit: Limit,
     /// `next` of the page before.
     cursor: Option<String>,
+    /// Whether to give the days of each domain as well.
+    #[serde(default)]
+    #[param(required = false)]
+    series: bool,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -57,10 +63,34 @@ pub(super) struct DomainList {
     #[serde(with = "day::option")]
     #[schema(example = "2024-05-30")]
     to: Option<Date>,
-    items: Vec<Domain>,
+    items: Vec<ListedDomain>,
     /// Cursor to what follows.
     #[schema(example = json!(null))]
     next: Option<String>,
+}
+
+/// A policy domain in a list.
+#[derive(Serialize, ToSchema)]
+struct ListedDomain {
+    #[serde(flatten)]
+    domain: Domain,
+    /// Its days with messages, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<Vec<DomainDay>>,
+}
+
+/// The messages of a domain on one UTC day.
+#[derive(Serialize, ToSchema)]
+struct DomainDay {
+    #[serde(with = "day")]
+    #[schema(example = "2024-05-01")]
+    day: Date,
+    /// All messages.
+    #[schema(example = 40)]
+    message_count: i64,
+    /// With an aligned DKIM or SPF pass.
+    #[schema(example = 39)]
+    dmarc_pass_count: i64,
 }
 
 /// A policy domain over a range of days.
@@ -193,12 +223,40 @@ pub(super) async fn list(
     let next = query
         .limit
         .cut(&mut rows, |row| days.after(row.domain.clone()));
+    let mut series = match query.series {
+        true => Some(series_of(&state, &rows, days.range).await?),
+        false => None,
+    };
+    let items = rows.into_iter().map(|row| ListedDomain {
+        series: series
+            .as_mut()
+            .map(|series| series.remove(&row.domain).unwrap_or_default()),
+        domain: row.into(),
+    });
     Ok(Json(DomainList {
         from: days.from(),
         to: days.to(),
-        items: rows.into_iter().map(Domain::from).collect(),
+        items: items.collect(),
         next,
     }))
+}
+
+/// The days of each of these domains, by its name.
+async fn series_of(
+    state: &State,
+    rows: &[store::DomainSummary],
+    range: store::Range,
+) -> Result<HashMap<String, Vec<DomainDay>>, Error> {
+    let names: Vec<String> = rows.iter().map(|row| row.domain.clone()).collect();
+    let mut series: HashMap<String, Vec<DomainDay>> = HashMap::with_capacity(names.len());
+    for row in state.store().days_of_domains(&names, range).await? {
+        series.entry(row.domain).or_default().push(DomainDay {
+            day: row.day,
+            message_count: row.message_count,
+            dmarc_pass_count: row.dmarc_pass_count,
+        });
+    }
+    Ok(series)
 }
 
 /// One domain, day by day

@@ -38,7 +38,7 @@ pub(super) struct RecordList {
 
 /// Messages of one source with the same results.
 #[derive(Serialize, ToSchema)]
-struct Record {
+pub(super) struct Record {
     /// Its place among all records of the report, from 0.
     #[schema(example = 0)]
     position: i32,

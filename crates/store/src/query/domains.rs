@@ -56,6 +56,19 @@ pub struct LatestPolicy {
     pub testing: Option<bool>,
 }
 
+/// What a domain sends on one day, in short.
+#[derive(Clone, Debug)]
+pub struct DomainDay {
+    /// The policy domain.
+    pub domain: String,
+    /// The day.
+    pub day: Date,
+    /// Its messages.
+    pub message_count: i64,
+    /// With an aligned DKIM or SPF pass.
+    pub dmarc_pass_count: i64,
+}
+
 /// Latest policies that are looked up at a time, one by one: a question each, which a cluster answers on one node.
 const LATEST_AT_ONCE: usize = 4;
 
@@ -311,6 +324,35 @@ impl Store {
             to
         )
         .fetch_optional(&self.pool)
+        .await?)
+    }
+
+    /// The messages of several domains day by day, in short; days without any are left out.
+    pub async fn days_of_domains(
+        &self,
+        domains: &[String],
+        range: Range,
+    ) -> Result<Vec<DomainDay>, Error> {
+        Ok(sqlx::query_as!(
+            DomainDay,
+            r#"
+            select
+                d.name as "domain!",
+                t.day as "day!",
+                to_count(sum(t.message_count)) as "message_count!",
+                to_count(sum(t.dmarc_pass_count)) as "dmarc_pass_count!"
+            from domains d
+            join source_day_totals t on t.domain_id = d.domain_id
+            where d.name = any($1)
+                and t.day between $2 and $3
+            group by d.name, t.day
+            order by d.name, t.day
+            "#,
+            domains,
+            range.from,
+            range.to
+        )
+        .fetch_all(&self.pool)
         .await?)
     }
 

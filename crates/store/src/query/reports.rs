@@ -211,17 +211,17 @@ impl Store {
 }
 
 /// A row of `record_blocks` as it is read.
-struct RecordBlock {
-    first_position: i32,
-    source_ips: Elements<IpAddr>,
-    message_counts: Elements<i64>,
-    result_numbers: Elements<i16>,
-    positions: Option<Elements<i32>>,
-    results: Json<Vec<RecordResult>>,
+pub(super) struct RecordBlock {
+    pub(super) first_position: i32,
+    pub(super) source_ips: Elements<IpAddr>,
+    pub(super) message_counts: Elements<i64>,
+    pub(super) result_numbers: Elements<i16>,
+    pub(super) positions: Option<Elements<i32>>,
+    pub(super) results: Json<Vec<RecordResult>>,
 }
 
-#[derive(Deserialize)]
-struct RecordResult {
+#[derive(Debug, Deserialize)]
+pub(super) struct RecordResult {
     dkim_aligned: Option<bool>,
     spf_aligned: Option<bool>,
     disposition: Option<String>,
@@ -235,7 +235,7 @@ struct RecordResult {
 }
 
 impl RecordBlock {
-    fn records(&self) -> impl Iterator<Item = RecordRow> {
+    pub(super) fn records(&self) -> impl Iterator<Item = RecordRow> {
         let numbers = self.result_numbers.0.iter();
         let columns = self.source_ips.0.iter().zip(&self.message_counts.0);
         columns.zip(numbers).enumerate().filter_map(

@@ -1,0 +1,44 @@
+// What the figures of a domain amount to, in sentences.
+
+import { h } from "../dom.js";
+import { count, counted, percent } from "../format.js";
+
+/** So small a part of all mail is lost to forwarding wherever one looks. */
+const NEGLIGIBLE = 0.005;
+
+const NEXT = { none: "p=quarantine", quarantine: "p=reject" };
+
+/** `failing` are the sources that fail most; `cut` says that there are more of them. */
+export function verdict(summary, failing, cut) {
+  const { message_count: all, dmarc_fail_count: failed, policy_published: policy } = summary;
+  if (all === 0) return note("plain", "No mail was reported on these days.", "Choose other days, or wait for the next reports.");
+  const some = failing.filter((source) => source.dmarc_pass_count > 0);
+  const never = failing.filter((source) => source.dmarc_pass_count === 0);
+  const fails = (sources) => sources.reduce((sum, source) => sum + source.dmarc_fail_count, 0);
+  const kind = failed === 0 ? "good" : fails(some) / all > NEGLIGIBLE ? "warn" : "plain";
+  return note(kind, headline(all, failed), [
+    some.length > 0 && h("li", null, `${count(fails(some))} of them came from ${counted(some.length, "source that passes", "sources that pass")} at other times: most likely yours, or forwarders of your mail. Look at these first.`),
+    never.length > 0 && h("li", null, `${count(fails(never))} came from ${counted(never.length, "source that never passes", "sources that never pass")}${cut ? " (of the hundred that fail most)" : ""}: services that are not set up for this domain, or strangers who use its name.`),
+    h("li", null, advice(policy?.p, failed, fails(some) / all, never.length > 0)),
+  ]);
+}
+
+function headline(all, failed) {
+  if (failed === 0) return `All ${count(all)} messages pass.`;
+  return `${percent(all - failed, all)} of the mail passes; ${count(failed)} of ${counted(all, "message")} fail.`;
+}
+
+function advice(p, failed, lost, strangers) {
+  if (p === "reject") {
+    return failed === 0 ? "The policy is p=reject, and nothing of yours is lost to it." : "The policy is p=reject: receivers are asked to refuse what fails. If a source below is yours, set it up, or its mail is lost.";
+  }
+  const next = NEXT[p] ?? "a stricter policy";
+  if (lost > NEGLIGIBLE) return `Not ready for ${next} yet: ${(lost * 100).toFixed(1)} % of all mail would be hit although its source can pass.`;
+  if (strangers) return `${next} looks safe if none of the sources that never pass is yours: look through them below.`;
+  return `${next} looks safe: nothing of yours would be hit.`;
+}
+
+function note(kind, title, content) {
+  const body = Array.isArray(content) ? h("ul", null, content) : h("p", null, content);
+  return h("section", { class: `card verdict ${kind}`, "aria-labelledby": "verdict" }, h("h2", { id: "verdict" }, title), body);
+}

@@ -1,0 +1,251 @@
+//! The web page: one shell for all its pages, and what it loads. All of it is in the binary, and none of it tells anything
+//! about mail: the page asks the API, as anybody else does.
+
+use std::sync::LazyLock;
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, State};
+
+/// No script or style but our own files, no other host, nothing to embed, nothing in a frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// A browser asks each time whether a file is still the same, so that no two files are ever of different versions.
+const CACHING: &str = "no-cache";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+static SHELL: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("", HTML, include_bytes!("../../assets/index.html")));
+
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    vec![
+        Asset::new("api.js", SCRIPT, include_bytes!("../../assets/api.js")),
+        Asset::new("app.js", SCRIPT, include_bytes!("../../assets/app.js")),
+        Asset::new("chart.js", SCRIPT, include_bytes!("../../assets/chart.js")),
+        Asset::new("dom.js", SCRIPT, include_bytes!("../../assets/dom.js")),
+        Asset::new(
+            "format.js",
+            SCRIPT,
+            include_bytes!("../../assets/format.js"),
+        ),
+        Asset::new("icon.svg", SVG, include_bytes!("../../assets/icon.svg")),
+        Asset::new("parts.js", SCRIPT, include_bytes!("../../assets/parts.js")),
+        Asset::new("style.css", CSS, include_bytes!("../../assets/style.css")),
+        Asset::new("words.js", SCRIPT, include_bytes!("../../assets/words.js")),
+        Asset::new(
+            "pages/deliveries.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/deliveries.js"),
+        ),
+        Asset::new(
+            "pages/delivery.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/delivery.js"),
+        ),
+        Asset::new(
+            "pages/domain.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/domain.js"),
+        ),
+        Asset::new(
+            "pages/drop.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/drop.js"),
+        ),
+        Asset::new(
+            "pages/mailboxes.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/mailboxes.js"),
+        ),
+        Asset::new(
+            "pages/overview.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/overview.js"),
+        ),
+        Asset::new(
+            "pages/records.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/records.js"),
+        ),
+        Asset::new(
+            "pages/report.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/report.js"),
+        ),
+        Asset::new(
+            "pages/reports.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/reports.js"),
+        ),
+        Asset::new(
+            "pages/sign_in.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/sign_in.js"),
+        ),
+        Asset::new(
+            "pages/source.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/source.js"),
+        ),
+        Asset::new(
+            "pages/upload.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/upload.js"),
+        ),
+        Asset::new(
+            "pages/verdict.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/verdict.js"),
+        ),
+        Asset::new(
+            "pages/welcome.js",
+            SCRIPT,
+            include_bytes!("../../assets/pages/welcome.js"),
+        ),
+        Asset::new(
+            "vendor/uPlot.LICENSE",
+            TEXT,
+            include_bytes!("../../assets/vendor/uPlot.LICENSE"),
+        ),
+        Asset::new(
+            "vendor/uPlot.iife.min.js",
+            SCRIPT,
+            include_bytes!("../../assets/vendor/uPlot.iife.min.js"),
+        ),
+        Asset::new(
+            "vendor/uPlot.min.css",
+            CSS,
+            include_bytes!("../../assets/vendor/uPlot.min.css"),
+        ),
+    ]
+});
+
+/// A file that a browser loads.
+struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+    etag: String,
+}
+
+impl Asset {
+    fn new(path: &'static str, content_type: &'static str, content: &'static [u8]) -> Self {
+        Self {
+            path,
+            content_type,
+            content,
+            etag: format!("\"{}\"", super::hex(&Sha256::digest(content)[..16])),
+        }
+    }
+
+    /// The file, or word that the browser has it already.
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let about = [
+            (header::ETAG, self.etag.as_str()),
+            (header::CACHE_CONTROL, CACHING),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+        ];
+        let known = headers
+            .get(header::IF_NONE_MATCH)
+            .and_then(|known| known.to_str().ok());
+        if known.is_some_and(|known| known.split(',').any(|etag| etag.trim() == self.etag)) {
+            return (StatusCode::NOT_MODIFIED, about).into_response();
+        }
+        let content_type = [(header::CONTENT_TYPE, self.content_type)];
+        (about, content_type, self.content).into_response()
+    }
+}
+
+/// The pages, which are all the same file: it reads its address. `assets/app.js` has the same list.
+pub(super) fn pages() -> Router<State> {
+    let shell = || get(async |headers: HeaderMap| SHELL.answer(&headers));
+    Router::new()
+        .route("/", shell())
+        .route("/domains/{domain}", shell())
+        .route("/sources/{ip}", shell())
+        .route("/reports", shell())
+        .route("/reports/{report_uid}", shell())
+        .route("/deliveries", shell())
+        .route("/deliveries/{delivery_id}", shell())
+        .route("/mailboxes", shell())
+        .route("/upload", shell())
+        .route("/assets/{*path}", get(asset))
+}
+
+async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
+    let asset = ASSETS.iter().find(|asset| asset.path == path);
+    Ok(asset.ok_or(Error::UnknownRoute)?.answer(&headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn files_below(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                files_below(&entry.path(), &format!("{name}/"), found);
+            } else {
+                found.insert(name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_is_served() {
+        let mut files = BTreeSet::new();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+        files_below(&folder, "", &mut files);
+        files.remove("index.html");
+        let served: BTreeSet<String> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
+        assert_eq!(served, files);
+    }
+
+    #[test]
+    fn all_of_it_is_small() {
+        const BYTES_MAX: usize = 300_000;
+        let sizes = ASSETS.iter().map(|asset| asset.content.len());
+        let bytes = sizes.sum::<usize>() + SHELL.content.len();
+        assert!(bytes < BYTES_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere() {
+        for asset in ASSETS.iter().chain([&*SHELL]) {
+            let text = std::str::from_utf8(asset.content).unwrap();
+            if asset.path.starts_with("vendor/") {
+                continue;
+            }
+            for wrong in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                " style=",
+                "eval(",
+            ] {
+                assert!(!text.contains(wrong), "{}: {wrong}", asset.path);
+            }
+            let addresses = text.matches("://").count();
+            let names = text.matches("http://www.w3.org/2000/svg").count();
+            assert_eq!(addresses, names, "{}", asset.path);
+        }
+    }
+}

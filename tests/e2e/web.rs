@@ -1,0 +1,11 @@
+//! The web page, in a real browser. Start reading at [`filled`], then at `flows.rs`.
+
+mod api;
+mod axe;
+mod filled;
+mod flows;
+mod hostile;
+mod pictures;
+mod shell;
+
+use filled::{Filled, filled};

@@ -1,0 +1,59 @@
+//! Accessibility, as far as a program can check it: axe-core finds nothing on any page, light or dark, wide or narrow.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Filled, filled};
+use crate::harness::{Browser, DESK, Look, PHONE, Service};
+
+/// `scripts/axe` fetches it.
+fn axe() -> String {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../axe-core/axe.min.js");
+    std::fs::read_to_string(&place)
+        .unwrap_or_else(|error| panic!("{}: {error}; run scripts/axe", place.display()))
+}
+
+const RUN: &str = "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })\
+    .then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | ')}`))";
+
+/// Opens everything that is folded and asks axe.
+async fn violations(browser: &Browser, axe: &str) -> Value {
+    browser
+        .value("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        .await;
+    browser.value(&format!("{axe}; 0")).await;
+    browser.value(RUN).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_has_a_violation() {
+    let axe = axe();
+    let filled: Filled = filled().await;
+    let browser = Browser::start(filled.service.address).await;
+    for (width, dark) in [(DESK, false), (DESK, true), (PHONE, false), (PHONE, true)] {
+        browser.look(Look { width, dark }).await;
+        for (name, path) in filled.pages() {
+            browser.open(&path).await;
+            let found = violations(&browser, &axe).await;
+            assert_eq!(found, serde_json::json!([]), "{name} {width} dark: {dark}");
+        }
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_page_has_no_violation() {
+    let axe = axe();
+    let service = Service::start().await;
+    let browser = Browser::start(service.address).await;
+    for dark in [false, true] {
+        browser.look(Look { width: DESK, dark }).await;
+        for path in ["/", "/mailboxes", "/reports", "/deliveries"] {
+            browser.open(path).await;
+            let found = violations(&browser, &axe).await;
+            assert_eq!(found, serde_json::json!([]), "{path} dark: {dark}");
+        }
+    }
+    browser.close().await;
+}

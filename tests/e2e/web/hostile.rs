@@ -1,0 +1,186 @@
+//! Names made to do harm are text like any other: no script runs, no dialog opens, nothing is loaded, no layout breaks.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Browser, DESK, Look, PHONE, Service},
+    reports::{DAY, FIRST_SECOND},
+};
+
+/// What somebody may write wherever a report has free text.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = [
+        "<script>window.harm = 1; alert(1)</script>",
+        "<img src=x onerror=\"window.harm = 1\">",
+        "\"><svg onload=window.harm=1>",
+        "'-alert(1)-'",
+        "javascript:window.harm=1//",
+        "</title></textarea><iframe src=\"https://evil.example/\">",
+        "{{7*7}} ${7*7} <%= 7*7 %>",
+        "<style>* { display: none }</style>",
+        "<base href=\"https://evil.example/\">",
+        "<a href=\"https://evil.example/\">click here</a>",
+        "=HYPERLINK(\"https://evil.example/\", \"Error\")",
+        "+cmd|' /C calc'!A0",
+        "@SUM(1+1)*cmd|' /C calc'!A0",
+        "\u{202e}moc.elpmaxe\u{202c} then",
+        "\u{2067}\u{5e9}\u{5dc}\u{5d5}\u{5dd}\u{2069} \u{645}\u{631}\u{62d}\u{628}\u{627}",
+        "zero\u{200b}width\u{feff}",
+        "Z\u{351}\u{36f}\u{30f}a\u{34a}\u{33a}l\u{330}\u{301}g\u{33f}\u{35c}o\u{302}\u{316}",
+        "../../../etc/passwd",
+        "%00%0d%0aSet-Cookie: a=b",
+        "🏴‍☠️👩‍👩‍👧‍👦 🇦🇶",
+    ]
+    .map(String::from)
+    .into();
+    names.push("W".repeat(3000));
+    names.push("<b>".repeat(300));
+    names
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// A report that says the same in every place for text.
+fn report(number: usize, name: &str) -> String {
+    let name = escaped(name);
+    let (begin, end) = (FIRST_SECOND, FIRST_SECOND + DAY - 1);
+    format!(
+        "<feedback><version>{name}</version><report_metadata><org_name>{name} {number}</org_name><email>{name}</email>\
+         <extra_contact_info>{name}</extra_contact_info><report_id>{name} {number}</report_id>\
+         <date_range><begin>{begin}</begin><end>{end}</end></date_range><error>{name}</error><generator>{name}</generator>\
+         </report_metadata><policy_published><domain>example.com</domain><p>none</p><sp>{name}</sp><fo>{name}</fo></policy_published>\
+         <record><row><source_ip>192.0.2.1</source_ip><count>7</count><policy_evaluated><disposition>{name}</disposition>\
+         <dkim>pass</dkim><spf>{name}</spf><reason><type>{name}</type><comment>{name}</comment></reason></policy_evaluated></row>\
+         <identifiers><header_from>example.com</header_from><envelope_from>{name}</envelope_from></identifiers>\
+         <auth_results><dkim><domain>{name}</domain><selector>{name}</selector><result>pass</result><human_result>{name}</human_result></dkim>\
+         <spf><domain>example.com</domain><result>{name}</result></spf></auth_results></record></feedback>"
+    )
+}
+
+/// Uploads a file of this name in a form, as browsers do.
+async fn upload(service: &Service, name: &str, content: &str) {
+    let name: String = name.replace(['"', '\r', '\n'], "_");
+    let form = format!(
+        "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n{content}\r\n--x--\r\n"
+    );
+    let answer = service
+        .upload_as("multipart/form-data; boundary=x", form)
+        .await;
+    assert!(matches!(answer.status, 201 | 422), "{answer:?}");
+}
+
+/// What must be true of every page, whatever it shows.
+const STATE: &str = "({
+    harm: window.harm ?? null,
+    foreign: [...document.querySelectorAll('script, iframe, base, style, link, img, object, embed')]
+        .filter((one) => !one.matches('[src^=\"/assets/\"], [href^=\"/assets/\"]')).map((one) => one.outerHTML),
+    links: [...document.links].filter((one) => one.origin !== location.origin).map((one) => one.outerHTML),
+    handlers: [...document.querySelectorAll('*')].filter((one) => [...one.attributes].some(({ name }) => name.startsWith('on'))).length,
+    wide: document.documentElement.scrollWidth - innerWidth,
+    high: [...document.querySelectorAll('h1')].some((one) => one.getBoundingClientRect().height > 300),
+    blocked: window.blocked,
+})";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_are_text() {
+    let service = Service::start().await;
+    for (number, name) in names().iter().enumerate() {
+        upload(&service, name, &report(number, name)).await;
+        upload(&service, name, &format!("no report: {name}")).await;
+    }
+    let mut pages = vec![
+        "/".to_owned(),
+        "/domains/example.com".into(),
+        "/sources/192.0.2.1".into(),
+        "/reports".into(),
+        "/deliveries".into(),
+    ];
+    let reports = service.list("/api/v1/reports").await;
+    assert!(reports.len() > 15, "{}", reports.len());
+    let uids = reports
+        .iter()
+        .map(|item| item["report_uid"].as_str().unwrap());
+    pages.extend(uids.map(|uid| format!("/reports/{uid}")));
+    let rejected = service.list("/api/v1/deliveries?outcome=rejected").await;
+    let ids = rejected
+        .iter()
+        .map(|item| item["delivery_id"].as_str().unwrap());
+    pages.extend(ids.map(|id| format!("/deliveries/{id}")));
+    let browser = Browser::start(service.address).await;
+    let listen = "window.blocked = []; addEventListener('securitypolicyviolation', (event) => window.blocked.push(event.blockedURI))";
+    browser
+        .call(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({"source": listen}),
+        )
+        .await;
+
+    for width in [DESK, PHONE] {
+        browser.look(Look { width, dark: false }).await;
+        for page in &pages {
+            browser.open(page).await;
+
+            let state = browser.value(STATE).await;
+
+            let expected = json!({
+                "harm": null, "foreign": [], "links": [], "handlers": 0, "wide": 0, "high": false, "blocked": [],
+            });
+            assert_eq!(state, expected, "{page}");
+        }
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_are_shown_as_they_are() {
+    let service = Service::start().await;
+    for (number, name) in names().iter().enumerate() {
+        upload(&service, name, &report(number, name)).await;
+    }
+    let browser = Browser::start(service.address).await;
+    browser.open("/reports").await;
+
+    let shown = browser
+        .value("[...document.querySelectorAll('tbody tr td:nth-child(3) bdi')].map((one) => one.textContent)")
+        .await;
+
+    let shown: Vec<String> = serde_json::from_value(shown).unwrap();
+    for expected in [
+        "<script>window.harm = 1; alert(1)</script> 0",
+        "=HYPERLINK(\"https://evil.example/\", \"Error\") 10",
+        // What turns the direction of text is written out, so that nobody is misled.
+        "⟨U+202E⟩moc.elpmaxe⟨U+202C⟩ then 13",
+    ] {
+        assert!(shown.iter().any(|name| name == expected), "{shown:?}");
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_addresses_are_text() {
+    let service = Service::start().await;
+    service.store(report(0, "reporter")).await;
+    let browser = Browser::start(service.address).await;
+    for path in [
+        "/domains/%3Cimg%20src=x%20onerror=window.harm=1%3E",
+        "/domains/javascript:window.harm=1",
+        "/sources/%3Cscript%3Ewindow.harm=1%3C%2Fscript%3E",
+        "/reports?domain=%22%3E%3Csvg%20onload=window.harm=1%3E&org_name=%3Cb%3E",
+        "/domains/example.com?net=%22%3E%3Cscript%3E&header_from=%3Cb%3E&chart=%3Cb%3E&sort=%3Cb%3E",
+        "/deliveries?origin=%3Cimg%20src=x%20onerror=window.harm=1%3E&outcome=%3Cb%3E",
+    ] {
+        browser.open(path).await;
+        assert_eq!(
+            browser.value("window.harm ?? null").await,
+            Value::Null,
+            "{path}"
+        );
+        let elements = "document.querySelectorAll('main script, main img, main svg:not(.swatch, .spark)').length";
+        assert_eq!(browser.value(elements).await, 0, "{path}");
+    }
+    browser.close().await;
+}
