@@ -95,7 +95,7 @@ impl Shared {
         let report = format!("/api/v1/reports/{}", self.their_report);
         BTreeMap::from(
             [
-                ("get /", "/".to_owned(), "", 303),
+                ("get /", "/".to_owned(), "", 200),
                 ("get /healthz", "/healthz".into(), "", 200),
                 ("get /readyz", "/readyz".into(), "", 200),
                 ("get /docs", "/docs".into(), "", 200),
@@ -125,6 +125,24 @@ impl Shared {
                 (
                     "get /api/v1/domains/{domain}/sources",
                     "/api/v1/domains/theirs.example/sources".into(),
+                    "",
+                    404,
+                ),
+                (
+                    "get /api/v1/domains/{domain}/sources/{ip}/records",
+                    "/api/v1/domains/theirs.example/sources/203.0.113.77/records".into(),
+                    "",
+                    404,
+                ),
+                (
+                    "get /api/v1/domains/{domain}/reporters",
+                    "/api/v1/domains/theirs.example/reporters".into(),
+                    "",
+                    404,
+                ),
+                (
+                    "get /api/v1/domains/{domain}/policies",
+                    "/api/v1/domains/theirs.example/policies".into(),
                     "",
                     404,
                 ),

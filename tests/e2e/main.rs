@@ -8,6 +8,7 @@
 mod access;
 mod access_changes;
 mod access_domains;
+mod access_rates;
 mod access_sessions;
 mod answers;
 mod authenticity;

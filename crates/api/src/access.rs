@@ -43,11 +43,20 @@ pub(crate) enum Need {
 }
 
 /// What each route needs. A route that is not here needs all there is, so nobody can forget it.
-static NEEDS: [(Method, &str, Need); 28] = [
+static NEEDS: [(Method, &str, Need); 40] = [
     (Method::GET, "/healthz", Need::Nothing),
     (Method::GET, "/readyz", Need::Nothing),
-    // It leads to the documentation.
+    // The page itself is the same for everybody: what it shows, it asks for.
     (Method::GET, "/", Need::Nothing),
+    (Method::GET, "/domains/{domain}", Need::Nothing),
+    (Method::GET, "/sources/{ip}", Need::Nothing),
+    (Method::GET, "/reports", Need::Nothing),
+    (Method::GET, "/reports/{report_uid}", Need::Nothing),
+    (Method::GET, "/deliveries", Need::Nothing),
+    (Method::GET, "/deliveries/{delivery_id}", Need::Nothing),
+    (Method::GET, "/mailboxes", Need::Nothing),
+    (Method::GET, "/upload", Need::Nothing),
+    (Method::GET, "/assets/{*path}", Need::Nothing),
     (Method::POST, "/api/v1/session", Need::Nothing),
     (Method::GET, "/api/v1/session", Need::AnyToken),
     (Method::DELETE, "/api/v1/session", Need::AnyToken),
@@ -58,6 +67,17 @@ static NEEDS: [(Method, &str, Need); 28] = [
     (Method::GET, "/api/v1/domains", Need::Read),
     (Method::GET, "/api/v1/domains/{domain}/summary", Need::Read),
     (Method::GET, "/api/v1/domains/{domain}/sources", Need::Read),
+    (
+        Method::GET,
+        "/api/v1/domains/{domain}/sources/{ip}/records",
+        Need::Read,
+    ),
+    (
+        Method::GET,
+        "/api/v1/domains/{domain}/reporters",
+        Need::Read,
+    ),
+    (Method::GET, "/api/v1/domains/{domain}/policies", Need::Read),
     (Method::GET, "/api/v1/sources/{ip}", Need::Read),
     (Method::GET, "/api/v1/reports", Need::Read),
     (Method::GET, "/api/v1/reports/{report_uid}", Need::Read),

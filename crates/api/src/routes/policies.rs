@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::domains;
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit},
     days::day,
     error::Problem,
@@ -122,10 +123,11 @@ struct Key {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(domain): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<PolicyList>, Error> {
-    let (domain_id, _) = domains::find(&state, &domain).await?;
+    let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let before = cursor::decode(query.cursor.as_deref())?.map(|Key { before }| before);
     let mut rows = state
         .store()

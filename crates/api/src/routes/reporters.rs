@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::domains;
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit, Place},
     days::{Asked, day},
     error::Problem,
@@ -89,10 +90,11 @@ struct Reporter {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path(domain): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ReporterList>, Error> {
-    let (domain_id, _) = domains::find(&state, &domain).await?;
+    let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let place: Option<Place<(i64, String)>> = cursor::decode(query.cursor.as_deref())?;
     let asked = Asked {
         from: query.from,

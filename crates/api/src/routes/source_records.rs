@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{domains, records::Record};
 use crate::{
     Error, State,
+    access::Viewer,
     cursor::{self, Limit, Place},
     days::{Asked, day},
     error::Problem,
@@ -100,10 +101,11 @@ impl TryFrom<SourceRecord> for RecordOfReport {
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
+    viewer: Viewer,
     Path((domain, source_ip)): Path<(String, IpAddr)>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SourceRecordList>, Error> {
-    let (domain_id, _) = domains::find(&state, &domain).await?;
+    let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let place: Option<Place<SourceRecordKey>> = cursor::decode(query.cursor.as_deref())?;
     let asked = Asked {
         from: query.from,
