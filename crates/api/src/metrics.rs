@@ -1,9 +1,12 @@
 //! Counters in the text format of Prometheus.
 
+mod load;
+
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -12,7 +15,7 @@ use axum::{
     response::Response,
 };
 
-use store::Mailbox;
+use store::{Histogram, Mailbox, Store};
 
 use crate::State;
 
@@ -30,6 +33,8 @@ struct Counts {
     refusals: BTreeMap<&'static str, u64>,
     /// By route and class of the status.
     requests: BTreeMap<(String, u16), u64>,
+    /// By route.
+    durations: BTreeMap<String, Histogram>,
 }
 
 impl Metrics {
@@ -41,16 +46,20 @@ impl Metrics {
         *self.counts().refusals.entry(code).or_default() += 1;
     }
 
-    fn count_request(&self, route: String, status: u16) {
-        *self
-            .counts()
-            .requests
-            .entry((route, status / 100))
-            .or_default() += 1;
+    fn count_request(&self, route: String, status: u16, duration: Duration) {
+        let mut counts = self.counts();
+        let durations = counts.durations.entry(route.clone()).or_default();
+        durations.add(duration);
+        *counts.requests.entry((route, status / 100)).or_default() += 1;
     }
 
     /// The text for Prometheus.
-    pub(crate) fn text(&self, uploads_in_progress: usize, mailboxes: &[Mailbox]) -> String {
+    pub(crate) fn text(
+        &self,
+        uploads_in_progress: usize,
+        store: Option<(&Store, Option<i64>)>,
+        mailboxes: &[Mailbox],
+    ) -> String {
         let counts = self.counts();
         let mut text = String::new();
         describe(
@@ -115,6 +124,10 @@ impl Metrics {
             let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
             sample(&mut text, "ruad_http_requests_total", &labels, count);
         }
+        load::write_durations(&mut text, &counts.durations);
+        if let Some((store, rollup_backlog)) = store {
+            load::write_store(&mut text, store, rollup_backlog);
+        }
         write_mailboxes(&mut text, mailboxes);
         text
     }
@@ -132,11 +145,12 @@ pub(crate) async fn count_requests(
     request: Request,
     next: Next,
 ) -> Response {
+    let begin = Instant::now();
     let response = next.run(request).await;
     let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
     state
         .metrics
-        .count_request(route, response.status().as_u16());
+        .count_request(route, response.status().as_u16(), begin.elapsed());
     response
 }
 
@@ -175,7 +189,7 @@ fn describe(text: &mut String, name: &str, kind: &str, help: &str) {
 }
 
 /// Label values are words and routes of ours and names of mailboxes, which are a-z, 0-9, - and _, so nothing in them needs escaping.
-fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl Display) {
     text.push_str(name);
     if !labels.is_empty() {
         let labels: Vec<String> = labels
@@ -196,12 +210,19 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count_upload("stored");
         metrics.count_upload("stored");
-        metrics.count_request("/api/v1/sources/{ip}".into(), 422);
-        let text = metrics.text(3, &[]);
+        metrics.count_request(
+            "/api/v1/sources/{ip}".into(),
+            422,
+            Duration::from_millis(20),
+        );
+        let text = metrics.text(3, None, &[]);
         for line in [
             "ruad_uploads_total{outcome=\"stored\"} 2\n",
             "ruad_uploads_in_progress 3\n",
             "ruad_http_requests_total{route=\"/api/v1/sources/{ip}\",status=\"4xx\"} 1\n",
+            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",le=\"0.01\"} 0\n",
+            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",le=\"+Inf\"} 1\n",
+            "ruad_http_request_duration_seconds_count{route=\"/api/v1/sources/{ip}\"} 1\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

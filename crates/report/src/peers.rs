@@ -18,7 +18,7 @@ use std::{
 use serde::Serialize;
 
 use self::row::{Head, Rows};
-use crate::{Code, Error, Limits};
+use crate::{Code, Error, Limits, unpack::Budget};
 
 /// How the period of a report that was read from another program's output relates to that of the report itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,8 +49,16 @@ impl Form {
     }
 }
 
-/// What stands at the beginning of every report that parsedmarc ever wrote as JSON, and of every CSV.
-const FIRST_KEY: &[u8] = b"\"xml_schema\"";
+/// The keys of a report in JSON; parsedmarc begins with the first, other programs may have sorted them.
+const KEYS: [&[u8]; 5] = [
+    b"\"xml_schema\"",
+    b"\"xml_namespace\"",
+    b"\"report_metadata\"",
+    b"\"policy_published\"",
+    b"\"records\"",
+];
+
+/// What all CSV begins with that parsedmarc ever wrote.
 const FIRST_COLUMNS: &[u8] = b"xml_schema,org_name,";
 
 /// Tells parsedmarc's output from other text, by its beginning.
@@ -59,7 +67,8 @@ pub(crate) fn form(text: &[u8]) -> Option<Form> {
         return Some(Form::Csv);
     }
     let inside = text.strip_prefix(b"{")?.trim_ascii_start();
-    inside.starts_with(FIRST_KEY).then_some(Form::Json)
+    let is_key = KEYS.iter().any(|key| inside.starts_with(key));
+    is_key.then_some(Form::Json)
 }
 
 /// What is known of a report once all of it was read: what stands in front of its records, and its period.
@@ -78,9 +87,15 @@ impl Survey {
     pub(crate) fn read(
         form: Form,
         reader: Box<dyn Read + Send>,
+        budget: Budget,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let reader = Box::new(reader.take(limits.report_bytes));
+        let reader = Box::new(Charged {
+            reader,
+            budget,
+            offset: 0,
+            bytes_max: limits.report_bytes,
+        });
         let record_bytes_max = limits.record_gap_bytes;
         let mut rows = Rows::open(form, reader, record_bytes_max);
         let mut days: Option<(i64, i64)> = None;
@@ -185,6 +200,26 @@ impl Read for Translation {
         }
         let read = (&self.xml[self.read..]).read(out)?;
         self.read += read;
+        Ok(read)
+    }
+}
+
+/// Bytes that are paid for from the allowance of the delivery.
+struct Charged {
+    reader: Box<dyn Read + Send>,
+    budget: Budget,
+    offset: u64,
+    bytes_max: u64,
+}
+
+impl Read for Charged {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(out)?;
+        self.offset += read as u64;
+        if self.offset > self.bytes_max {
+            return Err(Error::new(Code::TooLarge, self.offset, "the report is too large").into());
+        }
+        self.budget.charge(self.offset)?;
         Ok(read)
     }
 }

@@ -193,7 +193,7 @@ impl Walk<'_> {
                 Ok(())
             }
             Kind::Peer(form) => {
-                let source = source.translate(form, self.limits)?;
+                let source = source.translate(form, &self.budget, self.limits)?;
                 self.add_xml(place.path, source);
                 Ok(())
             }

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use time::{Date, macros::format_description};
 
 use crate::{
@@ -55,6 +56,17 @@ enum Command {
     Config,
     /// Print the OpenAPI document of the API.
     Openapi,
+    /// Print what makes a shell complete the arguments of ruad.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man {
+        /// Write the pages of all commands into this folder instead.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Ask a running ruad whether it is ready; for probes.
     Healthcheck(ListenArgs),
 }
@@ -209,6 +221,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    // They say what the program is, wherever and however it is set up.
+    let described = match &cli.command {
+        Command::Completions { shell } => Some(command::completions(Cli::command(), *shell)),
+        Command::Man { out } => Some(command::man(Cli::command(), out.as_deref())),
+        _ => None,
+    };
+    if let Some(described) = described {
+        return match described {
+            Ok(exit) => exit.into(),
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) => complain(&error, Exit::Failed.into()),
+        };
+    }
     let config = match settle_config(&cli) {
         Ok(config) => config,
         Err(error) => return complain(&error, ExitCode::from(USAGE)),
@@ -290,6 +315,7 @@ fn execute(command: Command, config: Config) -> Result<Exit> {
             Command::Config => command::config(&config),
             Command::Openapi => command::openapi(),
             Command::Healthcheck(_) => command::healthcheck(&config).await,
+            Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Done),
         }
     });
     // Reading standard input cannot be interrupted; the process need not wait for it.

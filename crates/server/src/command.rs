@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod describe;
 mod healthcheck;
 mod import;
 pub(crate) mod mailbox;
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::{Config, exit::Exit, output, serve};
 
+pub(crate) use describe::{completions, man};
 pub(crate) use healthcheck::healthcheck;
 pub(crate) use import::import;
 pub(crate) use maintain::{migrate, rebuild, verify};

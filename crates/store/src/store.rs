@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    Error, Submission,
+    Error, Figures, Load, Submission,
     delivery::OutcomeRow,
     domains::Domains,
     partitions::Partitions,
@@ -102,6 +102,26 @@ impl Store {
         room: Room,
     ) -> Result<Vec<OutcomeRow>, Error> {
         self.writer.submit(submission, room).await
+    }
+
+    /// What was counted since the start.
+    pub fn figures(&self) -> &Figures {
+        self.writer.figures()
+    }
+
+    pub(crate) fn shared_figures(&self) -> Arc<Figures> {
+        Arc::clone(self.writer.figures())
+    }
+
+    /// How things stand right now.
+    pub fn load(&self) -> Load {
+        let idle = self.pool.num_idle() as u64;
+        Load {
+            connections_busy: u64::from(self.pool.size()).saturating_sub(idle),
+            connections_idle: idle,
+            connections_max: self.pool.options().get_max_connections().into(),
+            waiting_deliveries: self.writer.waiting() as u64,
+        }
     }
 
     /// Writes what waits, then closes all connections.

@@ -1,10 +1,12 @@
 //! One large report, streamed into a transaction of its own.
 
+use std::sync::Arc;
+
 use report::{Header, Record, Summary};
 use sqlx::{Postgres, Transaction};
 
 use crate::{
-    Delivery, Error, Outcome, Store,
+    Delivery, Error, Figures, Outcome, Store,
     copy::copy_rows,
     delivery::OutcomeRow,
     domains,
@@ -29,6 +31,7 @@ pub struct ReportStream<'a> {
     before: Option<StoredReport>,
     /// Set when the same report is stored in another form: then nothing is written either.
     twin: Option<Twin>,
+    figures: Arc<Figures>,
 }
 
 impl Store {
@@ -76,6 +79,7 @@ impl Store {
             sums: LargeSums::default(),
             before,
             twin,
+            figures: self.shared_figures(),
         })
     }
 }
@@ -130,6 +134,7 @@ impl ReportStream<'_> {
         )
         .await?;
         self.transaction.commit().await?;
+        self.figures.count(std::slice::from_ref(&row));
         Ok(row)
     }
 }

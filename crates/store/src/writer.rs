@@ -3,7 +3,7 @@
 mod group;
 mod queue;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use sqlx::PgPool;
 use tokio::{
@@ -11,7 +11,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Error, Submission, delivery::OutcomeRow, domains::Domains, partitions::Partitions};
+use crate::{
+    Error, Figures, Submission, delivery::OutcomeRow, domains::Domains, partitions::Partitions,
+};
 
 use self::{
     group::{Destination, write_group},
@@ -35,6 +37,7 @@ pub struct Room {
 pub(crate) struct Writer {
     queue: Arc<Queue>,
     room: Arc<Semaphore>,
+    figures: Arc<Figures>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
@@ -46,6 +49,7 @@ impl Writer {
         writers: usize,
     ) -> Self {
         let queue = Arc::new(Queue::default());
+        let figures = Arc::new(Figures::default());
         let mut tasks = JoinSet::new();
         for _ in 0..writers.max(1) {
             let destination = Destination {
@@ -53,11 +57,16 @@ impl Writer {
                 domains: Arc::clone(domains),
                 partitions: Arc::clone(partitions),
             };
-            tasks.spawn(write_groups(Arc::clone(&queue), destination));
+            tasks.spawn(write_groups(
+                Arc::clone(&queue),
+                destination,
+                Arc::clone(&figures),
+            ));
         }
         Self {
             queue,
             room: Arc::new(Semaphore::new(WAITING_RECORDS_MAX as usize)),
+            figures,
             tasks: tokio::sync::Mutex::new(tasks),
         }
     }
@@ -84,6 +93,15 @@ impl Writer {
         answer
     }
 
+    pub(crate) fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
+    /// Deliveries that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
     /// Takes nothing more, writes what waits and returns when it is written.
     pub(crate) async fn close(&self) {
         self.queue.close();
@@ -92,14 +110,19 @@ impl Writer {
     }
 }
 
-async fn write_groups(queue: Arc<Queue>, destination: Destination) {
+async fn write_groups(queue: Arc<Queue>, destination: Destination, figures: Arc<Figures>) {
     while let Some(group) = queue.next_group().await {
         let Group { jobs, claim } = group;
         let (submissions, replies): (Vec<_>, Vec<_>) = jobs
             .into_iter()
             .map(|job| (job.submission, job.reply))
             .unzip();
+        let begin = Instant::now();
         let answers = answer_group(&destination, submissions).await;
+        figures.commits.add(begin.elapsed());
+        for answer in answers.iter().flatten() {
+            figures.count(answer);
+        }
         drop(claim);
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever asked may have gone away: what is stored is stored.

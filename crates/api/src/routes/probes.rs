@@ -64,7 +64,7 @@ pub(super) async fn readyz(
 
 /// Metrics
 ///
-/// Those of mailboxes are left out while the database is away.
+/// Those of mailboxes and of the rollup are left out while the database is away.
 #[utoipa::path(
     get, path = "/metrics", tag = "Operation",
     responses(
@@ -80,8 +80,15 @@ pub(super) async fn metrics(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     );
-    let mailboxes = known_mailboxes(state.store()).await;
-    Ok(([content_type], state.metrics.text(in_progress, &mailboxes)))
+    let store = state.store();
+    let mailboxes = known_mailboxes(store).await;
+    // Asked only when the database has just answered in time.
+    let backlog = tokio::time::timeout(METRICS_TIMEOUT, store.arrived_sum_count()).await;
+    let backlog = backlog.ok().and_then(Result::ok);
+    let text = state
+        .metrics
+        .text(in_progress, Some((store, backlog)), &mailboxes);
+    Ok(([content_type], text))
 }
 
 /// The mailboxes, or none if the database does not tell in time: the other metrics must not wait for it.

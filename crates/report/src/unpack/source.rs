@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 
-use super::{Body, sniff::PREFIX_BYTES_MAX, zip::Member};
+use super::{Body, budget::Budget, sniff::PREFIX_BYTES_MAX, zip::Member};
 use crate::{
     Code, Error, Limits,
     peers::{Form, Survey, Translation},
@@ -63,8 +63,14 @@ impl Source {
     }
 
     /// The XML of a report that another program kept in this form.
-    pub(super) fn translate(mut self, form: Form, limits: &Limits) -> Result<Self, Error> {
-        self.survey = Some(Arc::new(Survey::read(form, self.open()?, limits)?));
+    pub(super) fn translate(
+        mut self,
+        form: Form,
+        budget: &Budget,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let survey = Survey::read(form, self.open()?, budget.for_document(), limits)?;
+        self.survey = Some(Arc::new(survey));
         Ok(self)
     }
 

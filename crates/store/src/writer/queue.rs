@@ -58,6 +58,10 @@ impl Queue {
         Ok(())
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_waiters();
