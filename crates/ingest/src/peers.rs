@@ -42,12 +42,12 @@ pub(crate) fn reports(
     line_bytes_max: u64,
     visit: &mut dyn FnMut(Found) -> bool,
 ) -> bool {
-    let mut reports: Box<dyn Iterator<Item = io::Result<report::Body>> + '_> = match kept_in {
+    let reports: Box<dyn Iterator<Item = io::Result<report::Body>> + '_> = match kept_in {
         KeptIn::Json => Box::new(json::Reports::new(file)),
         KeptIn::Csv => Box::new(csv::Reports::new(file, line_bytes_max)),
     };
     let mut number = 0;
-    while let Some(body) = reports.next() {
+    for body in reports {
         number += 1;
         let failed = body.is_err();
         let name = format!("{name}#{number}");
