@@ -42,15 +42,13 @@ pub(crate) fn reports(
     line_bytes_max: u64,
     visit: &mut dyn FnMut(Found) -> bool,
 ) -> bool {
-    let mut reports: Box<dyn Iterator<Item = io::Result<report::Body>> + '_> = match kept_in {
+    let reports: Box<dyn Iterator<Item = io::Result<report::Body>> + '_> = match kept_in {
         KeptIn::Json => Box::new(json::Reports::new(file)),
         KeptIn::Csv => Box::new(csv::Reports::new(file, line_bytes_max)),
     };
-    let mut number = 0;
-    while let Some(body) = reports.next() {
-        number += 1;
+    for (number, body) in reports.enumerate() {
         let failed = body.is_err();
-        let name = format!("{name}#{number}");
+        let name = format!("{name}#{}", number + 1);
         if !visit(Found { name, body }) {
             return false;
         }
