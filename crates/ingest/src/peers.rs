@@ -46,11 +46,9 @@ pub(crate) fn reports(
         KeptIn::Json => Box::new(json::Reports::new(file)),
         KeptIn::Csv => Box::new(csv::Reports::new(file, line_bytes_max)),
     };
-    let mut number = 0;
-    for body in reports {
-        number += 1;
+    for (number, body) in reports.enumerate() {
         let failed = body.is_err();
-        let name = format!("{name}#{number}");
+        let name = format!("{name}#{}", number + 1);
         if !visit(Found { name, body }) {
             return false;
         }
