@@ -74,7 +74,15 @@ pub(super) struct DomainList {
 struct ListedDomain {
     #[serde(flatten)]
     domain: Domain,
-    /// Its days with messages, where they were asked for.
+    // Behind the domain in exports as well, whose columns begin with what is not flattened.
+    #[serde(flatten)]
+    days: DomainDays,
+}
+
+/// A domain day by day.
+#[derive(Serialize, ToSchema)]
+struct DomainDays {
+    /// The days with messages, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     series: Option<Vec<DomainDay>>,
 }
@@ -228,9 +236,11 @@ pub(super) async fn list(
         false => None,
     };
     let items = rows.into_iter().map(|row| ListedDomain {
-        series: series
-            .as_mut()
-            .map(|series| series.remove(&row.domain).unwrap_or_default()),
+        days: DomainDays {
+            series: series
+                .as_mut()
+                .map(|series| series.remove(&row.domain).unwrap_or_default()),
+        },
         domain: row.into(),
     });
     Ok(Json(DomainList {
