@@ -35,6 +35,27 @@ async fn an_empty_installation_says_what_to_do_and_takes_a_first_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reports_are_taken_where_they_are_dropped() {
+    let service = Service::start().await;
+    let browser = Browser::start(service.address).await;
+    browser.open("/upload").await;
+    let xml = Report::new("example.com", "dropped").passing("192.0.2.1", 4);
+    let xml = serde_json::Value::from(String::from_utf8(xml.xml()).unwrap());
+
+    browser
+        .value(&format!(
+            "(() => {{ const dataTransfer = new DataTransfer(); dataTransfer.items.add(new File([{xml}], 'dropped.xml'));\
+             for (const name of ['dragover', 'drop']) document.querySelector('.drop')\
+             .dispatchEvent(new DragEvent(name, {{ dataTransfer, bubbles: true, cancelable: true }})); }})()"
+        ))
+        .await;
+
+    browser.shows("Done: 1 stored").await;
+    browser.shows("4 messages").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_goes_from_all_domains_to_one_report_and_back() {
     let Filled { service, .. } = filled().await;
     let browser = Browser::start(service.address).await;

@@ -17,7 +17,7 @@ export async function domain({ params: [name], query, signal }) {
   const filter = { sort: query.get("sort"), pass: query.get("pass"), net: query.get("net"), header_from: query.get("header_from") };
   const [summary, worst, sources, reporters, policies] = await Promise.all([
     get(of("summary"), range, signal),
-    get(of("sources"), { ...range, sort: "failures", limit: 100 }, signal),
+    get(of("sources"), { ...range, sort: "failures", limit: 500 }, signal),
     get(of("sources"), { ...range, ...filter, limit: 25 }, signal).catch(asFault),
     get(of("reporters"), { ...range, limit: 20 }, signal),
     get(of("policies"), { limit: 20 }, signal),
@@ -29,7 +29,7 @@ export async function domain({ params: [name], query, signal }) {
     title: foreign(summary.domain).textContent,
     content: [
       heading(foreign(summary.domain), { trail: [["/", "Domains"]], lead: `Mail in its name, ${days(summary)}.`, beside: rangeForm(path, query, summary) }),
-      verdict(summary, failing, worst.next !== null),
+      verdict(summary, failing),
       figures(
         ["Messages", count(summary.message_count)],
         ["Pass", percent(summary.dmarc_pass_count, summary.message_count), `${count(summary.dmarc_pass_count)} messages`],

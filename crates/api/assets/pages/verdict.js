@@ -8,18 +8,20 @@ const NEGLIGIBLE = 0.005;
 
 const NEXT = { none: "p=quarantine", quarantine: "p=reject" };
 
-/** `failing` are the sources that fail most; `cut` says that there are more of them. */
-export function verdict(summary, failing, cut) {
+/** `failing` are the sources that fail most, which may not be all that fail. */
+export function verdict(summary, failing) {
   const { message_count: all, dmarc_fail_count: failed, policy_published: policy } = summary;
   if (all === 0) return note("plain", "No mail was reported on these days.", "Choose other days, or wait for the next reports.");
   const some = failing.filter((source) => source.dmarc_pass_count > 0);
   const never = failing.filter((source) => source.dmarc_pass_count === 0);
   const fails = (sources) => sources.reduce((sum, source) => sum + source.dmarc_fail_count, 0);
+  const rest = failed - fails(failing);
   const kind = failed === 0 ? "good" : fails(some) / all > NEGLIGIBLE ? "warn" : "plain";
   return note(kind, headline(all, failed), [
     some.length > 0 && h("li", null, `${count(fails(some))} of them came from ${counted(some.length, "source that passes", "sources that pass")} at other times: most likely yours, or forwarders of your mail. Look at these first.`),
-    never.length > 0 && h("li", null, `${count(fails(never))} came from ${counted(never.length, "source that never passes", "sources that never pass")}${cut ? " (of the hundred that fail most)" : ""}: services that are not set up for this domain, or strangers who use its name.`),
-    h("li", null, advice(policy?.p, failed, fails(some) / all, never.length > 0)),
+    never.length > 0 && h("li", null, `${count(fails(never))} came from ${counted(never.length, "source that never passes", "sources that never pass")}: services that are not set up for this domain, or strangers who use its name.`),
+    rest > 0 && h("li", null, `${count(rest)} came from many more sources with fewer messages each, which are not looked at here.`),
+    h("li", null, advice(policy?.p, failed, { lost: fails(some) / all, unknown: rest / all, strangers: never.length > 0 })),
   ]);
 }
 
@@ -28,12 +30,13 @@ function headline(all, failed) {
   return `${percent(all - failed, all)} of the mail passes; ${count(failed)} of ${counted(all, "message")} fail.`;
 }
 
-function advice(p, failed, lost, strangers) {
+function advice(p, failed, { lost, unknown, strangers }) {
   if (p === "reject") {
     return failed === 0 ? "The policy is p=reject, and nothing of yours is lost to it." : "The policy is p=reject: receivers are asked to refuse what fails. If a source below is yours, set it up, or its mail is lost.";
   }
   const next = NEXT[p] ?? "a stricter policy";
   if (lost > NEGLIGIBLE) return `Not ready for ${next} yet: ${(lost * 100).toFixed(1)} % of all mail would be hit although its source can pass.`;
+  if (lost + unknown > NEGLIGIBLE) return `Whether ${next} is safe does not show from these sources alone: choose fewer days, or look through all sources that fail.`;
   if (strangers) return `${next} looks safe if none of the sources that never pass is yours: look through them below.`;
   return `${next} looks safe: nothing of yours would be hit.`;
 }
