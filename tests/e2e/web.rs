@@ -7,5 +7,6 @@ mod flows;
 mod hostile;
 mod pictures;
 mod shell;
+mod sign_in;
 
 use filled::{Filled, filled};
