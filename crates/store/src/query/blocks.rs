@@ -211,8 +211,8 @@ pub(crate) async fn extent(
     }))
 }
 
-/// Sums that are added up at a time, about 80 bytes each.
-const PART_SUMS_MAX: i64 = 400_000;
+/// Sums that are added up at a time, about 80 bytes each; others are merged, and other answers made, meanwhile.
+const PART_SUMS_MAX: i64 = 200_000;
 
 /// Addresses looked at to tell where the parts begin: about so many, whatever the number of sums.
 const SAMPLES: i64 = 1_000;
