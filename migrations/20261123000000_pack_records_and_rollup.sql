@@ -372,8 +372,9 @@ declare
     default_name text := parent || '_default';
     key text := case parent when 'source_blocks' then 'month' else 'day' end;
     next_month date := (month + interval '1 month')::date;
+    rows_of_month text;
     array_name text;
-    is_late boolean;
+    are_late boolean;
 begin
     perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
     if to_regclass(partition_name) is not null then
@@ -395,17 +396,27 @@ begin
         execute format('alter table %I alter column %I set statistics 0', partition_name, array_name);
     end loop;
     perform set_config('lock_timeout', '500ms', true);
+    rows_of_month := format('%I where %I >= %L and %I < %L', default_name, key, month, key, next_month);
+    execute format('select exists (select from %s)', rows_of_month) into are_late;
+    -- A reader that has found the partitions, but not yet read them, would miss the rows that move.
+    if are_late then
+        execute format('lock table only %I in access exclusive mode', parent);
+    end if;
     execute format('lock table %I in access exclusive mode', default_name);
-    execute format('select count(*) > 0 from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month)
-    into is_late;
-    if is_late then
+    if not are_late then
+        execute format('select exists (select from %s)', rows_of_month) into are_late;
+        if are_late then
+            raise lock_not_available using message = 'rows of the month came just now';
+        end if;
+    end if;
+    if are_late then
         execute format('create temporary table late_rows (like %I)', parent);
-        execute format('insert into late_rows select * from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month);
-        execute format('delete from %I where %I >= %L and %I < %L', default_name, key, month, key, next_month);
+        execute format('insert into late_rows select * from %s', rows_of_month);
+        execute format('delete from %s', rows_of_month);
     end if;
     execute format(
         'alter table %I attach partition %I for values from (%L) to (%L)', parent, partition_name, month, next_month);
-    if is_late then
+    if are_late then
         execute format('insert into %I select * from late_rows', parent);
         drop table late_rows;
     end if;
