@@ -3,10 +3,24 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::Date;
+use utoipa::IntoParams;
 
 use crate::{Error, days::day};
 
 const LIMIT_MAX: u32 = 1000;
+
+/// What a list is asked for that has nothing else to choose.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Items at most.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
+    pub limit: Limit,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
 
 /// How many items to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -1,9 +1,14 @@
 //! Ranges of UTC days: what was asked for, and what is answered.
 
+use serde::Deserialize;
 use store::Range;
 use time::{Date, Duration};
+use utoipa::IntoParams;
 
-use crate::{Error, cursor::Place};
+use crate::{
+    Error,
+    cursor::{Limit, Place},
+};
 
 time::serde::format_description!(pub(crate) day, Date, "[year]-[month]-[day]");
 
@@ -17,6 +22,34 @@ const DAYS_MAX: i64 = 3660;
 pub(crate) struct Asked {
     pub from: Option<Date>,
     pub to: Option<Date>,
+}
+
+/// What a list over a range of days is asked for that has nothing else to choose.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RangeQuery {
+    /// First day.
+    #[serde(default, with = "day::option")]
+    from: Option<Date>,
+    /// Last day.
+    #[serde(default, with = "day::option")]
+    to: Option<Date>,
+    /// Items at most.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
+    pub limit: Limit,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+}
+
+impl RangeQuery {
+    pub(crate) fn asked(&self) -> Asked {
+        Asked {
+            from: self.from,
+            to: self.to,
+        }
+    }
 }
 
 /// The days to ask the store for.

@@ -21,8 +21,6 @@ mod tokens;
 mod uploads;
 mod web;
 
-use std::fmt::Write as _;
-
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -123,13 +121,4 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     access::describe(&mut document);
     export::describe(&mut document);
     document
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }

@@ -63,11 +63,6 @@ pub(crate) fn print_table(
     Ok(())
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Part of a whole in per cent, one digit; nothing of nothing is a dash.
 pub(crate) fn per_cent(part: i64, whole: i64) -> String {
     if whole == 0 {

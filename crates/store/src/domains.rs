@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use futures_util::TryStreamExt as _;
 use report::Header;
 use sqlx::PgPool;
 
@@ -63,21 +64,20 @@ impl Domains {
 }
 
 async fn read(pool: &PgPool, names: &[String]) -> Result<HashMap<String, i64>, Error> {
-    let rows = sqlx::query!(
+    sqlx::query!(
         "select domain_id, name from domains where name = any($1)",
         names
     )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.name, row.domain_id))
-        .collect())
+    .map(|row| (row.name, row.domain_id))
+    .fetch(pool)
+    .try_collect()
+    .await
+    .map_err(Error::from)
 }
 
 /// Adds what is not there and returns only that. Called for new domains only: on a cluster it is written on every node.
 async fn add(pool: &PgPool, names: &[String]) -> Result<HashMap<String, i64>, Error> {
-    let rows = sqlx::query!(
+    sqlx::query!(
         r#"
         insert into domains (name)
         select name
@@ -88,12 +88,11 @@ async fn add(pool: &PgPool, names: &[String]) -> Result<HashMap<String, i64>, Er
         "#,
         names
     )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.name, row.domain_id))
-        .collect())
+    .map(|row| (row.name, row.domain_id))
+    .fetch(pool)
+    .try_collect()
+    .await
+    .map_err(Error::from)
 }
 
 /// The id of the policy domain of a report, among those asked for.

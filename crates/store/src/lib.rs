@@ -59,7 +59,7 @@ pub use query::{
     SourceRecord, SourceRecordKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
 pub use retention::{Forget, Forgot};
-pub use secret::SecretText;
+pub use secret::{SecretText, hex};
 pub use session::{SESSION_SECS, Session};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};

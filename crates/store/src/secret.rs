@@ -68,7 +68,8 @@ pub(crate) fn derive(purpose: &str, secret: &str) -> SecretText {
     SecretText(hex(&hash.finalize()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {

@@ -1,30 +1,18 @@
 //! Who changed what.
 
 use axum::{Json, extract};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use store::AuditRow;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::{
     Error, State,
-    cursor::{self, Limit},
+    cursor::{self, PageQuery},
     error::Problem,
     extract::Query,
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// What was done, the newest first.
 #[derive(Serialize, ToSchema)]
@@ -80,12 +68,12 @@ impl From<AuditRow> for AuditEntry {
 ///
 /// Changes through the API and the command line, and sign-ins, the newest first. What was taken in is in the deliveries.
 #[utoipa::path(
-    get, path = "/api/v1/audit", operation_id = "list_audit", tag = "Access", params(ListQuery),
+    get, path = "/api/v1/audit", operation_id = "list_audit", tag = "Access", params(PageQuery),
     responses((status = 200, description = "Changes", body = AuditList), Problem)
 )]
 pub(super) async fn list(
     extract::State(state): extract::State<State>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<AuditList>, Error> {
     let before: Option<i64> = cursor::decode(query.cursor.as_deref())?;
     let mut rows = state.store().audit(before, query.limit.rows()).await?;

@@ -94,7 +94,7 @@ impl From<DeliveryRow> for Delivery {
             origin: row.origin,
             name: row.name,
             size_bytes: row.size_bytes,
-            sha256: row.sha256.as_deref().map(super::hex),
+            sha256: row.sha256.as_deref().map(store::hex),
             outcome: row.outcome.into(),
             mail: row.authenticity.map(Mail::from),
             raw_kept: row.raw_kept,

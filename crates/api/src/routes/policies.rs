@@ -4,29 +4,17 @@ use axum::{Json, extract};
 use serde::{Deserialize, Serialize};
 use store::PolicyPeriod;
 use time::Date;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::domains;
 use crate::{
     Error, State,
     access::Viewer,
-    cursor::{self, Limit},
+    cursor::{self, PageQuery},
     days::day,
     error::Problem,
     extract::{Path, Query},
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// The policies of a domain, newest first.
 #[derive(Serialize, ToSchema)]
@@ -113,7 +101,7 @@ struct Key {
 /// change at different times. What a report does not say is taken from its neighbours that agree in the rest.
 #[utoipa::path(
     get, path = "/api/v1/domains/{domain}/policies", operation_id = "list_policies", tag = "Domains",
-    params(("domain" = String, Path, description = "The policy domain"), ListQuery),
+    params(("domain" = String, Path, description = "The policy domain"), PageQuery),
     responses(
         (status = 200, description = "Policies, newest first", body = PolicyList),
         (status = 404, description = "`unknown_domain`: no report names it", body = Problem,
@@ -125,7 +113,7 @@ pub(super) async fn list(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path(domain): Path<String>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<PolicyList>, Error> {
     let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let before = cursor::decode(query.cursor.as_deref())?.map(|Key { before }| before);

@@ -3,29 +3,17 @@
 use axum::{Json, extract};
 use serde::{Deserialize, Serialize};
 use store::RecordRow;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::reports::{find, list_in};
 use crate::{
     Error, State,
     access::Viewer,
-    cursor::{self, Limit},
+    cursor::{self, PageQuery},
     error::Problem,
     extract::{Path, Query},
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// Records in the order of the report.
 #[derive(Serialize, ToSchema)]
@@ -144,7 +132,7 @@ impl TryFrom<RecordRow> for Record {
 /// The records of a report
 #[utoipa::path(
     get, path = "/api/v1/reports/{report_uid}/records", operation_id = "list_records", tag = "Reports",
-    params(("report_uid" = Uuid, Path, description = "The report"), ListQuery),
+    params(("report_uid" = Uuid, Path, description = "The report"), PageQuery),
     responses(
         (status = 200, description = "Records in the order of the report", body = RecordList),
         (status = 404, description = "`unknown_report`", body = Problem, content_type = "application/problem+json"),
@@ -156,7 +144,7 @@ pub(super) async fn list(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path(report_uid): Path<Uuid>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<RecordList>, Error> {
     let after: Option<i32> = cursor::decode(query.cursor.as_deref())?;
     let report = find(&state, &viewer, report_uid).await?;

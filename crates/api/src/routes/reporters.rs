@@ -1,37 +1,19 @@
 //! Who reports about a domain.
 
 use axum::{Json, extract};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use time::Date;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::domains;
 use crate::{
     Error, State,
     access::Viewer,
-    cursor::{self, Limit, Place},
-    days::{Asked, day},
+    cursor::{self, Place},
+    days::{RangeQuery, day},
     error::Problem,
     extract::{Path, Query},
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// First day.
-    #[serde(default, with = "day::option")]
-    from: Option<Date>,
-    /// Last day.
-    #[serde(default, with = "day::option")]
-    to: Option<Date>,
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// The reporters of a domain, those with most messages first.
 #[derive(Serialize, ToSchema)]
@@ -80,7 +62,7 @@ struct Reporter {
 /// Counts are those of whole reports, by the day of the report.
 #[utoipa::path(
     get, path = "/api/v1/domains/{domain}/reporters", operation_id = "list_reporters", tag = "Domains",
-    params(("domain" = String, Path, description = "The policy domain"), ListQuery),
+    params(("domain" = String, Path, description = "The policy domain"), RangeQuery),
     responses(
         (status = 200, description = "Reporters, those with most messages first", body = ReporterList),
         (status = 404, description = "`unknown_domain`: no report names it", body = Problem,
@@ -92,16 +74,13 @@ pub(super) async fn list(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path(domain): Path<String>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<RangeQuery>,
 ) -> Result<Json<ReporterList>, Error> {
     let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let place: Option<Place<(i64, String)>> = cursor::decode(query.cursor.as_deref())?;
-    let asked = Asked {
-        from: query.from,
-        to: query.to,
-    };
     let last_day = state.store().last_day(Some(domain_id), state.latest_day());
-    let days = asked
+    let days = query
+        .asked()
         .at(place.as_ref())?
         .resolve(state.today(), last_day)
         .await?;

@@ -183,7 +183,7 @@ impl TryFrom<ReportRow> for Report {
             generator: row.generator,
             errors: row.errors,
             warnings: list_in("reports", "warnings", Some(row.warnings))?,
-            content_sha256: super::hex(&row.content_sha256),
+            content_sha256: store::hex(&row.content_sha256),
             record_count: row.record_count,
             skipped_count: row.skipped_count,
             message_count: row.message_count,

@@ -3,38 +3,20 @@
 use std::net::IpAddr;
 
 use axum::{Json, extract};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::DomainTotals;
 use time::Date;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::{
     Error, State,
     access::Viewer,
-    cursor::{self, Limit, Place},
-    days::{Asked, day},
+    cursor::{self, Place},
+    days::{RangeQuery, day},
     error::Problem,
     extract::{Path, Query},
     totals::{SeriesDay, Totals},
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct SourceQuery {
-    /// First day.
-    #[serde(default, with = "day::option")]
-    from: Option<Date>,
-    /// Last day.
-    #[serde(default, with = "day::option")]
-    to: Option<Date>,
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// What an address sends in the name of all domains together, and of each.
 #[derive(Serialize, ToSchema)]
@@ -98,25 +80,22 @@ impl From<DomainTotals> for SourceDomain {
 /// An address that no report names has no messages; it is not an error to ask for it.
 #[utoipa::path(
     get, path = "/api/v1/sources/{ip}", operation_id = "get_source", tag = "Sources",
-    params(("ip" = String, Path, description = "The address, version 4 or 6"), SourceQuery),
+    params(("ip" = String, Path, description = "The address, version 4 or 6"), RangeQuery),
     responses((status = 200, description = "The address", body = SourceSummary), Problem)
 )]
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path(source_ip): Path<IpAddr>,
-    Query(query): Query<SourceQuery>,
+    Query(query): Query<RangeQuery>,
 ) -> Result<Json<SourceSummary>, Error> {
     let place: Option<Place<(i64, String)>> = cursor::decode(query.cursor.as_deref())?;
-    let asked = Asked {
-        from: query.from,
-        to: query.to,
-    };
     let visible = viewer.visible(&state).await?;
     let last_day = state
         .store()
         .last_day_of_source(&visible, source_ip, state.latest_day());
-    let days = asked
+    let days = query
+        .asked()
         .at(place.as_ref())?
         .resolve(state.today(), last_day)
         .await?;

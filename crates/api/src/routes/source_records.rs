@@ -3,39 +3,21 @@
 use std::net::IpAddr;
 
 use axum::{Json, extract};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::{SourceRecord, SourceRecordKey};
 use time::Date;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{domains, records::Record};
 use crate::{
     Error, State,
     access::Viewer,
-    cursor::{self, Limit, Place},
-    days::{Asked, day},
+    cursor::{self, Place},
+    days::{RangeQuery, day},
     error::Problem,
     extract::{Path, Query},
 };
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// First day.
-    #[serde(default, with = "day::option")]
-    from: Option<Date>,
-    /// Last day.
-    #[serde(default, with = "day::option")]
-    to: Option<Date>,
-    /// Items at most.
-    #[serde(default)]
-    #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: Limit,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
 
 /// The records of a source, those of the latest days first.
 #[derive(Serialize, ToSchema)]
@@ -90,7 +72,7 @@ impl TryFrom<SourceRecord> for RecordOfReport {
     params(
         ("domain" = String, Path, description = "The policy domain"),
         ("ip" = String, Path, description = "The address, version 4 or 6"),
-        ListQuery
+        RangeQuery
     ),
     responses(
         (status = 200, description = "Records, those of the latest days first", body = SourceRecordList),
@@ -103,16 +85,13 @@ pub(super) async fn list(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path((domain, source_ip)): Path<(String, IpAddr)>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<RangeQuery>,
 ) -> Result<Json<SourceRecordList>, Error> {
     let (domain_id, _) = domains::find(&state, &viewer, &domain).await?;
     let place: Option<Place<SourceRecordKey>> = cursor::decode(query.cursor.as_deref())?;
-    let asked = Asked {
-        from: query.from,
-        to: query.to,
-    };
     let last_day = state.store().last_day(Some(domain_id), state.latest_day());
-    let days = asked
+    let days = query
+        .asked()
         .at(place.as_ref())?
         .resolve(state.today(), last_day)
         .await?;

@@ -27,109 +27,47 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-static SHELL: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("", HTML, include_bytes!("../../assets/index.html")));
+/// A file of the folder `assets`, under its name there.
+macro_rules! asset {
+    ($path:literal, $content_type:expr) => {
+        Asset::new(
+            $path,
+            $content_type,
+            include_bytes!(concat!("../../assets/", $path)),
+        )
+    };
+}
+
+static SHELL: LazyLock<Asset> = LazyLock::new(|| asset!("index.html", HTML));
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     vec![
-        Asset::new("api.js", SCRIPT, include_bytes!("../../assets/api.js")),
-        Asset::new("app.js", SCRIPT, include_bytes!("../../assets/app.js")),
-        Asset::new("chart.js", SCRIPT, include_bytes!("../../assets/chart.js")),
-        Asset::new("dom.js", SCRIPT, include_bytes!("../../assets/dom.js")),
-        Asset::new(
-            "format.js",
-            SCRIPT,
-            include_bytes!("../../assets/format.js"),
-        ),
-        Asset::new("icon.svg", SVG, include_bytes!("../../assets/icon.svg")),
-        Asset::new("parts.js", SCRIPT, include_bytes!("../../assets/parts.js")),
-        Asset::new("style.css", CSS, include_bytes!("../../assets/style.css")),
-        Asset::new("words.js", SCRIPT, include_bytes!("../../assets/words.js")),
-        Asset::new(
-            "pages/deliveries.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/deliveries.js"),
-        ),
-        Asset::new(
-            "pages/delivery.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/delivery.js"),
-        ),
-        Asset::new(
-            "pages/domain.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/domain.js"),
-        ),
-        Asset::new(
-            "pages/drop.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/drop.js"),
-        ),
-        Asset::new(
-            "pages/mailboxes.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/mailboxes.js"),
-        ),
-        Asset::new(
-            "pages/overview.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/overview.js"),
-        ),
-        Asset::new(
-            "pages/records.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/records.js"),
-        ),
-        Asset::new(
-            "pages/report.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/report.js"),
-        ),
-        Asset::new(
-            "pages/reports.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/reports.js"),
-        ),
-        Asset::new(
-            "pages/sign_in.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/sign_in.js"),
-        ),
-        Asset::new(
-            "pages/source.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/source.js"),
-        ),
-        Asset::new(
-            "pages/upload.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/upload.js"),
-        ),
-        Asset::new(
-            "pages/verdict.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/verdict.js"),
-        ),
-        Asset::new(
-            "pages/welcome.js",
-            SCRIPT,
-            include_bytes!("../../assets/pages/welcome.js"),
-        ),
-        Asset::new(
-            "vendor/uPlot.LICENSE",
-            TEXT,
-            include_bytes!("../../assets/vendor/uPlot.LICENSE"),
-        ),
-        Asset::new(
-            "vendor/uPlot.iife.min.js",
-            SCRIPT,
-            include_bytes!("../../assets/vendor/uPlot.iife.min.js"),
-        ),
-        Asset::new(
-            "vendor/uPlot.min.css",
-            CSS,
-            include_bytes!("../../assets/vendor/uPlot.min.css"),
-        ),
+        asset!("api.js", SCRIPT),
+        asset!("app.js", SCRIPT),
+        asset!("chart.js", SCRIPT),
+        asset!("dom.js", SCRIPT),
+        asset!("format.js", SCRIPT),
+        asset!("icon.svg", SVG),
+        asset!("parts.js", SCRIPT),
+        asset!("style.css", CSS),
+        asset!("words.js", SCRIPT),
+        asset!("pages/deliveries.js", SCRIPT),
+        asset!("pages/delivery.js", SCRIPT),
+        asset!("pages/domain.js", SCRIPT),
+        asset!("pages/drop.js", SCRIPT),
+        asset!("pages/mailboxes.js", SCRIPT),
+        asset!("pages/overview.js", SCRIPT),
+        asset!("pages/records.js", SCRIPT),
+        asset!("pages/report.js", SCRIPT),
+        asset!("pages/reports.js", SCRIPT),
+        asset!("pages/sign_in.js", SCRIPT),
+        asset!("pages/source.js", SCRIPT),
+        asset!("pages/upload.js", SCRIPT),
+        asset!("pages/verdict.js", SCRIPT),
+        asset!("pages/welcome.js", SCRIPT),
+        asset!("vendor/uPlot.LICENSE", TEXT),
+        asset!("vendor/uPlot.iife.min.js", SCRIPT),
+        asset!("vendor/uPlot.min.css", CSS),
     ]
 });
 
@@ -147,7 +85,7 @@ impl Asset {
             path,
             content_type,
             content,
-            etag: format!("\"{}\"", super::hex(&Sha256::digest(content)[..16])),
+            etag: format!("\"{}\"", store::hex(&Sha256::digest(content)[..16])),
         }
     }
 

@@ -155,7 +155,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let fingerprint: [u8; 32] = Sha256::digest(end_entity).into();
-        self.shown.get_or_init(|| hex(&fingerprint));
+        self.shown.get_or_init(|| store::hex(&fingerprint));
         match &self.rule {
             Rule::Issued(verifier) => verifier.verify_server_cert(
                 end_entity,
@@ -196,8 +196,4 @@ impl ServerCertVerifier for Verifier {
             .signature_verification_algorithms
             .supported_schemes()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

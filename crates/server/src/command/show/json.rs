@@ -164,7 +164,7 @@ impl<'a> Object<'a> {
             skipped_count: Some(summary.skipped_count),
             message_count: Some(summary.message_count),
             dmarc_pass_count: Some(summary.dmarc_pass_count),
-            content_sha256: Some(output::hex(&summary.content_sha256)),
+            content_sha256: Some(store::hex(&summary.content_sha256)),
             warnings: &summary.warnings,
             policy_published: json!(policy),
             ..Self::new(shown, "report")
