@@ -26,8 +26,8 @@ alter table reports add constraint reports_pkey primary key (report_uid, domain_
 create index reports_by_domain_day on reports (domain_id, day, report_uid);
 create index reports_by_day on reports (day, report_uid);
 create index reports_not_authentic on reports (day, report_uid) where not mail_dmarc_pass;
--- The few that count for other days than their own: asked for before their records are dropped.
-create index reports_long on reports (day) where day_count > 1;
+-- The few that count for other days than their own: asked for before their records are dropped, and by source.
+create index reports_long on reports (day, domain_id) where day_count > 1;
 create table reports_default partition of reports default;
 comment on table reports is
     'One row per aggregate report (one <feedback> document), stored exactly once. Partitioned by month of day; implausible days are in reports_default.';

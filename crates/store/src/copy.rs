@@ -80,7 +80,7 @@ impl CopyRow for RecordBlock<'_> {
         fields.array(&self.message_counts);
         fields.array(&self.result_numbers);
         fields.array_or_null(self.positions.as_deref());
-        fields.json(&self.results);
+        fields.json_of_bytes(&self.results, self.json_bytes_min());
     }
 }
 
@@ -171,6 +171,17 @@ impl Fields {
             has_nul = json_has_nul(&bytes[start..]);
         });
         self.has_nul |= has_nul;
+    }
+
+    /// JSON with blanks behind it, so that it has so many bytes.
+    fn json_of_bytes(&mut self, value: &impl Serialize, bytes_min: usize) {
+        let length_at = self.bytes.len();
+        self.json(value);
+        let start = length_at + 4;
+        if self.bytes.len() - start < bytes_min {
+            self.bytes.resize(start + bytes_min, b' ');
+            self.bytes[length_at..start].copy_from_slice(&(bytes_min as i32).to_be_bytes());
+        }
     }
 
     /// A field whose length is known once it is written.

@@ -16,6 +16,12 @@ use crate::{
 /// Records in one row at most. A page of records is read from two or three rows, and an array of so many stays small.
 pub(crate) const BLOCK_RECORDS_MAX: usize = 1_000;
 
+/// PostgreSQL compresses rows that are larger than this, and no others.
+const UNCOMPRESSED_BYTES_MAX: usize = 2_032;
+
+/// Below this, compression saves nothing.
+const COMPRESSED_RECORDS_MIN: usize = 3;
+
 /// A row of `record_blocks`.
 pub(crate) struct RecordBlock<'a> {
     pub(crate) domain_id: i64,
@@ -123,6 +129,19 @@ impl<'a> RecordBlock<'a> {
             result_numbers,
             positions: has_gaps.then(|| records.iter().map(position).collect()),
             results,
+        }
+    }
+}
+
+impl RecordBlock<'_> {
+    /// How long `results` must be for PostgreSQL to compress the row, blanks included, which then take no room: it is
+    /// several times smaller.
+    pub(crate) fn json_bytes_min(&self) -> usize {
+        const ELEMENT_BYTES: usize = 12 + size_of::<i64>() + size_of::<i16>();
+        let count = self.source_ips.len();
+        match count {
+            ..COMPRESSED_RECORDS_MIN => 0,
+            _ => UNCOMPRESSED_BYTES_MAX.saturating_sub(count * ELEMENT_BYTES),
         }
     }
 }

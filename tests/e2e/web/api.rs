@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Service, query},
-    reports::{DAY, FIRST_SECOND, Report, Schema},
+    reports::{DAY, FIRST_SECOND, Record, Report, Schema},
 };
 
 /// A report of a day by a reporter.
@@ -146,6 +146,50 @@ async fn the_records_of_a_source_are_found_over_many_reports() {
     assert_eq!(told, expected);
     let one_day = format!("{path}?from=2024-03-02&to=2024-03-02");
     assert_eq!(service.list(&one_day).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_a_source_are_found_in_long_and_in_large_reports() {
+    let service = Service::start().await;
+    // One message of a week: the rollup counts it on the first day, while the day of the report is the fourth.
+    let long = Report::new("example.com", "long")
+        .period(FIRST_SECOND, FIRST_SECOND + 7 * DAY - 1)
+        .failing("192.0.2.1", 1);
+    service.store(long.xml()).await;
+    let mut large = report("a.example", 1);
+    for position in 1..3_500 {
+        let source_ip = match position % 700 {
+            0 => "192.0.2.1".to_owned(),
+            _ => format!("198.51.{}.{}", position >> 8, position & 255),
+        };
+        large
+            .records
+            .push(Record::new(&source_ip, 2, "example.com"));
+    }
+    service.store(large.xml()).await;
+    let path =
+        "/api/v1/domains/example.com/sources/192.0.2.1/records?from=2024-03-01&to=2024-03-31";
+
+    let (items, _) = service.pages(path).await;
+    let (paged, count) = service.pages(&format!("{path}&limit=1")).await;
+
+    assert_eq!(items, paged);
+    let told: Vec<(&str, i64)> = items
+        .iter()
+        .map(|item| {
+            let position = item["position"].as_i64().unwrap();
+            (item["day"].as_str().unwrap(), position)
+        })
+        .collect();
+    let expected = [
+        ("2024-03-04", 0),
+        ("2024-03-02", 0),
+        ("2024-03-02", 700),
+        ("2024-03-02", 1_400),
+        ("2024-03-02", 2_100),
+        ("2024-03-02", 2_800),
+    ];
+    assert_eq!((told.as_slice(), count), (&expected[..], 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,10 +188,14 @@ impl Store {
                         and first_position <= $3
                 )
             order by first_position
+            limit $4
             "#,
             report_uid,
             day,
-            after.map_or(0, |after| after.saturating_add(1))
+            after.map_or(0, |after| after.saturating_add(1)),
+            // Each row has a record, only all of the first one may be before the page. What is not read here the
+            // connection would have to read before its next use.
+            limit.saturating_add(1)
         )
         .fetch(&self.pool);
         let limit = usize::try_from(limit).unwrap_or(0);
