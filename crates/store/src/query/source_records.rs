@@ -57,14 +57,26 @@ impl Store {
                     and b.day between $2 and $3
                     and $4::text::inet = any(b.source_ips)
                     and ($5::date is null or (p.day, p.report_uid) <= ($5, $6))
+                    -- Of the report that the place is in, not the blocks before it.
+                    and (
+                        $5::date is null
+                        or p.report_uid <> $6
+                        or coalesce(
+                            b.positions[cardinality(b.positions)], b.first_position + cardinality(b.source_ips) - 1
+                        ) > $7
+                    )
                 order by p.day desc, p.report_uid desc, b.first_position
+                limit $8
                 "#,
                 domain_id,
                 range.from,
                 range.to,
                 source_ip.to_string(),
                 after.map(|(day, ..)| day),
-                after.map(|(_, report_uid, _)| report_uid)
+                after.map(|(_, report_uid, _)| report_uid),
+                after.map(|(.., position)| position),
+                // Each block has a record to show, but for the one with the place.
+                limit.saturating_add(1)
             )
             .fetch(&self.pool)
         );
