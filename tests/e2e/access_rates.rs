@@ -40,6 +40,18 @@ async fn a_token_has_its_share_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn signing_in_is_counted() {
+    let (service, [token, _]) = service(2, 0, [Scope::Read, Scope::Read]).await;
+    let token = serde_json::json!({ "token": token });
+    for expected in [200, 200, 429] {
+        let answer = service.nobody().post_json("/api/v1/session", &token).await;
+        assert_eq!(answer.status, expected, "{answer:?}");
+    }
+    let sessions = "select count(*) from sessions";
+    assert_eq!(service.database.value::<i64>(sessions).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uploads_are_not_counted() {
     let (service, [token, _]) = service(1, 0, [Scope::Ingest, Scope::Read]).await;
     let client = service.nobody().bearer(&token);

@@ -277,6 +277,27 @@ async fn with_long_report() -> (Service, String, usize) {
     )
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_long_report_is_all_that_is_read() {
+    let (service, path, _) = with_long_report().await;
+    let path = path.replace("format=ndjson", "limit=1");
+    let read = "select coalesce(sum(idx_tup_fetch + seq_tup_read), 0)::bigint from pg_stat_user_tables \
+        where schemaname = current_schema and relname like 'record_blocks%'";
+    // Of a table that it knows nothing about, the server reads all and sorts it.
+    service.database.execute("analyze record_blocks").await;
+    assert_eq!(service.database.value::<i64>(read).await, 0);
+
+    service.get(&path).await;
+
+    let mut blocks = 0;
+    eventually("the server says what it read", async || {
+        blocks = service.database.value::<i64>(read).await;
+        blocks > 0
+    })
+    .await;
+    assert!(blocks < 10, "{blocks} of 30");
+}
+
 /// Asks, and leaves the answer in the connection, of which little fits into the buffer of the client.
 async fn ask_slowly(service: &Service, path: &str, version: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();

@@ -54,6 +54,7 @@ mod peers;
 mod periods;
 mod reports;
 mod retention;
+mod schemathesis;
 mod scripted;
 mod show_command;
 mod sources_command;

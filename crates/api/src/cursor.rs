@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use time::Date;
 use utoipa::IntoParams;
 
@@ -96,9 +97,23 @@ pub(crate) fn decode<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option
     let json = BASE64_URL_SAFE_NO_PAD
         .decode(cursor)
         .map_err(|_| Error::BadCursor)?;
-    serde_json::from_slice(&json)
+    let key: Value = serde_json::from_slice(&json).map_err(|_| Error::BadCursor)?;
+    // No key of ours has it: PostgreSQL cannot hold it.
+    if has_nul(&key) {
+        return Err(Error::BadCursor);
+    }
+    serde_json::from_value(key)
         .map(Some)
         .map_err(|_| Error::BadCursor)
+}
+
+fn has_nul(key: &Value) -> bool {
+    match key {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.values().any(has_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn encode(key: &impl Serialize) -> String {
@@ -141,6 +156,9 @@ mod tests {
             );
         }
         assert_eq!(decode::<Place<i32>>(None).unwrap(), None);
+        let with_nul = encode(&(1, "a\0b"));
+        let refused = decode::<(i64, String)>(Some(&with_nul));
+        assert!(matches!(refused, Err(Error::BadCursor)));
     }
 
     #[test]

@@ -276,7 +276,8 @@ fn safe_file_name(name: Option<&str>, delivery_id: Uuid) -> String {
         (status = 404, description = "`unknown_delivery` or `not_kept`", body = Problem,
             content_type = "application/problem+json"),
         (status = 409, description = "Nothing stored: another report with the same identity was stored before", body = Upload),
-        (status = 422, description = "Nothing stored, and something was rejected", body = Upload),
+        (status = 422, description = "Nothing stored, and something was rejected; or `bad_path`",
+            content((Upload = "application/json"), (Problem = "application/problem+json"))),
         (status = 503, description = "`busy` or `unavailable`: try again after `Retry-After` seconds", body = Problem,
             content_type = "application/problem+json"),
         Problem

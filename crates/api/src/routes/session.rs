@@ -121,6 +121,7 @@ pub(super) async fn sign_in(
         store.record_change(&nobody, &change).await?;
         return Err(Error::Unauthenticated);
     };
+    state.rates.request(&token.token_id)?;
     let session = store.begin_session(&token).await?;
     let cookie = session_cookie(Some(session.secret()), client);
     let detail = json!({

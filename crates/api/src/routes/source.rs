@@ -80,7 +80,7 @@ impl From<DomainTotals> for SourceDomain {
 /// An address that no report names has no messages; it is not an error to ask for it.
 #[utoipa::path(
     get, path = "/api/v1/sources/{ip}", operation_id = "get_source", tag = "Sources",
-    params(("ip" = String, Path, description = "The address, version 4 or 6"), RangeQuery),
+    params(("ip" = String, Path, format = "ip", description = "The address, version 4 or 6"), RangeQuery),
     responses((status = 200, description = "The address", body = SourceSummary), Problem)
 )]
 pub(super) async fn get(

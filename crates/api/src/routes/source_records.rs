@@ -71,7 +71,7 @@ impl TryFrom<SourceRecord> for RecordOfReport {
     get, path = "/api/v1/domains/{domain}/sources/{ip}/records", operation_id = "list_source_records", tag = "Sources",
     params(
         ("domain" = String, Path, description = "The policy domain"),
-        ("ip" = String, Path, description = "The address, version 4 or 6"),
+        ("ip" = String, Path, format = "ip", description = "The address, version 4 or 6"),
         RangeQuery
     ),
     responses(

@@ -39,7 +39,7 @@ pub(super) struct ListQuery {
     /// Only messages with this author domain.
     header_from: Option<String>,
     /// Only sources in this network: an address and a prefix length.
-    #[param(value_type = Option<String>, example = "192.0.2.0/24")]
+    #[param(value_type = Option<String>, format = "cidr", example = "192.0.2.0/24")]
     net: Option<Net>,
     /// Items at most.
     #[serde(default)]

@@ -95,15 +95,25 @@ pub(super) struct MadeToken {
 pub(super) struct TokenRequest {
     scope: TokenScope,
     /// What it is for.
-    #[schema(example = "Grafana", max_length = 200)]
+    #[schema(
+        example = "Grafana",
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: Option<String>,
     /// The policy domains it is restricted to, each with the names below it; all, if left out.
-    #[schema(example = json!(["example.org"]), min_items = 1)]
+    #[schema(value_type = Option<Vec<DomainName>>, example = json!(["example.org"]), min_items = 1)]
     domains: Option<Vec<String>>,
     /// After how many days it is refused; never, if left out.
     #[schema(example = 365, minimum = 1, maximum = 36500)]
     expires_days: Option<u32>,
 }
+
+/// The name of a domain, in any case and with or without dots around it; beyond ASCII as it is in the DNS (`xn--...`).
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = r"^\s*\.*[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.*\s*$", example = "example.org")]
+#[expect(dead_code, reason = "only described: the list of domains reads them")]
+struct DomainName(String);
 
 impl From<Scope> for TokenScope {
     fn from(scope: Scope) -> Self {

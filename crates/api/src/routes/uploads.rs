@@ -53,6 +53,7 @@ pub(super) struct Bytes(Vec<u8>);
     reason = "only described: the files of a form are taken one by one"
 )]
 struct Form {
+    #[schema(min_items = 1, max_items = 1000)]
     file: Vec<Bytes>,
 }
 

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{Error, Store, Visible, elements::Elements};
+use crate::{Error, Store, Visible, elements::Elements, record_block::BLOCK_RECORDS_MAX};
 
 /// A stored report without its records.
 #[derive(Clone, Debug)]
@@ -167,7 +166,37 @@ impl Store {
         after: Option<i32>,
         limit: i64,
     ) -> Result<Vec<RecordRow>, Error> {
-        let mut blocks = sqlx::query_as!(
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let mut after = after;
+        let mut records: Vec<RecordRow> = Vec::new();
+        while records.len() < limit {
+            let room = limit - records.len();
+            // The first of them may hold records up to `after`.
+            let block_count = room.div_ceil(BLOCK_RECORDS_MAX) + 1;
+            let blocks = self
+                .record_blocks(report_uid, day, after, block_count as i64)
+                .await?;
+            let new = blocks.iter().flat_map(RecordBlock::records);
+            let new = new.filter(|record| after.is_none_or(|after| record.position > after));
+            records.extend(new.take(room));
+            if blocks.len() < block_count {
+                break;
+            }
+            after = records.last().map(|record| record.position).or(after);
+        }
+        Ok(records)
+    }
+
+    /// The blocks with the records of a report after `after`. So many as asked for and no more: of a statement that is
+    /// left early the connection reads the rest all the same, and there are reports with millions of records.
+    async fn record_blocks(
+        &self,
+        report_uid: Uuid,
+        day: Date,
+        after: Option<i32>,
+        limit: i64,
+    ) -> Result<Vec<RecordBlock>, Error> {
+        Ok(sqlx::query_as!(
             RecordBlock,
             r#"
             select
@@ -193,24 +222,10 @@ impl Store {
             report_uid,
             day,
             after.map_or(0, |after| after.saturating_add(1)),
-            // Each row has a record, only all of the first one may be before the page. What is not read here the
-            // connection would have to read before its next use.
-            limit.saturating_add(1)
+            limit
         )
-        .fetch(&self.pool);
-        let limit = usize::try_from(limit).unwrap_or(0);
-        let mut records = Vec::new();
-        while records.len() < limit
-            && let Some(block) = blocks.try_next().await?
-        {
-            records.extend(
-                block
-                    .records()
-                    .filter(|record| after.is_none_or(|after| record.position > after))
-                    .take(limit - records.len()),
-            );
-        }
-        Ok(records)
+        .fetch_all(&self.pool)
+        .await?)
     }
 }
 
