@@ -57,11 +57,12 @@ async fn an_administrator_makes_a_token_which_is_shown_once() {
         session["domains"],
         json!(["ours.example", "theirs.example"])
     );
-    let listed = format!(
-        "document.getElementById('revoke-{}').ariaLabel",
-        id_of(made)
-    );
-    assert_eq!(browser.value(&listed).await, "Revoke Grafana");
+    let listed = id_of(made);
+    browser
+        .until(&format!(
+            "document.getElementById('revoke-{listed}')?.ariaLabel === 'Revoke Grafana'"
+        ))
+        .await;
     browser.open("/tokens").await;
     let all = browser.value("document.documentElement.outerHTML").await;
     let secret = made.split('_').next_back().unwrap();

@@ -25,6 +25,9 @@ const ACTORS = {
   nobody: "nobody who is known",
 };
 
+/** Facts whose name alone does not say what they are. */
+const NAMES = { __proto__: null, expires_days: "days until it expires" };
+
 const TOKEN_ID = /^[0-9a-f]{16}$/;
 
 export async function audit({ signal }) {
@@ -41,7 +44,7 @@ export async function audit({ signal }) {
           { name: "Who", cell: actor },
           { name: "What", cell: action },
           { name: "To what", cell: subject },
-          { name: "From", cell: (item) => foreign(item.address) },
+          { name: "From", cell: (item) => h("span", { class: "whole" }, foreign(item.address)) },
           { name: "More", cell: detail },
         ], answer.items, { next: answer.next, more: (cursor) => get(["audit"], { limit: 50, cursor }), empty: "Nobody has changed anything yet." }),
         h("p", null, link(address(["audit"], { format: "csv" }), "Download as CSV", { download: true }))),
@@ -55,7 +58,7 @@ export async function audit({ signal }) {
 function actor(item) {
   if (Object.hasOwn(ACTORS, item.actor)) return ACTORS[item.actor];
   if (!TOKEN_ID.test(item.actor)) return [foreign(item.actor_name ?? item.actor), item.actor_name && h("small", null, foreign(item.actor))];
-  return [foreign(item.actor_name, "a token without a name"), h("small", { class: "mono" }, token(item.actor))];
+  return [foreign(item.actor_name, "a token without a name"), h("small", null, token(item.actor))];
 }
 
 /** What ruad does not know the word for is shown as it is. */
@@ -70,11 +73,11 @@ function subject(item) {
 }
 
 function token(id) {
-  return link(url(["tokens"], { token: id }), ["token ", foreign(id)], { class: "mono" });
+  return link(url(["tokens"], { token: id }), ["token ", h("code", null, foreign(id))]);
 }
 
 function delivery(id) {
-  return link(url(["deliveries", id]), ["delivery ", foreign(id)], { class: "mono" });
+  return link(url(["deliveries", id]), ["delivery ", h("code", null, foreign(id))]);
 }
 
 /** The facts that came with a change, those without a value left out. */
@@ -83,7 +86,7 @@ function detail(item) {
   const facts = typeof all === "object" && !Array.isArray(all) ? Object.entries(all) : [["detail", all]];
   const known = facts.filter(([, value]) => value !== null && value !== "");
   if (known.length === 0) return h("span", { class: "faint" }, "–");
-  return known.map(([name, value]) => h("div", null, foreign(name.replaceAll("_", " ")), ": ", foreign(words(value))));
+  return known.map(([name, value]) => h("div", null, foreign(NAMES[name] ?? name.replaceAll("_", " ")), ": ", foreign(words(value))));
 }
 
 function words(value) {

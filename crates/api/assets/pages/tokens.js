@@ -2,7 +2,7 @@
 
 import { change, create, get, isAdministrator, session } from "../api.js";
 import { announce, foreign, h, link, url } from "../dom.js";
-import { count, time } from "../format.js";
+import { count, onDay, time } from "../format.js";
 import { choice, choices, confirmed, field, forAdministrators, heading, section, table } from "../parts.js";
 import { badge, explain } from "../words.js";
 
@@ -65,10 +65,10 @@ function list(items, query, refresh) {
     table("Tokens, newest first", [
       { name: "Name", cell: (item) => [foreign(item.name, "no name"), h("small", { class: "mono" }, foreign(item.token_id))] },
       { name: "Scope", cell: (item) => item.scope },
-      { name: "Domains", cell: (item) => (item.domains ? item.domains.map((name) => h("div", null, foreign(name))) : "all") },
-      { name: "Made", wide: true, cell: (item) => time(item.created_at) },
+      { name: "Domains", cell: (item) => (item.domains ? item.domains.map((name) => h("div", { class: "whole" }, foreign(name))) : "all") },
+      { name: "Made", wide: true, cell: (item) => onDay(item.created_at) },
       { name: "Last used", cell: (item) => time(item.last_used_at) },
-      { name: "Expires", cell: (item) => time(item.expires_at) },
+      { name: "Expires", cell: (item) => onDay(item.expires_at) },
       { name: "State", cell: (item) => standing(item) },
       { name: "Change", cell: (item) => (item.state === "valid" ? revoker(item, refresh) : h("span", { class: "faint" }, "–")) },
     ], shown, { empty: "There is no such token." }),
@@ -77,7 +77,7 @@ function list(items, query, refresh) {
 
 function standing(item) {
   const [word, kind] = STATES[item.state] ?? [item.state, "plain"];
-  return [badge(word, kind), item.revoked_at && h("small", null, time(item.revoked_at))];
+  return [badge(word, kind), item.revoked_at && h("small", null, onDay(item.revoked_at))];
 }
 
 function revoker(item, refresh) {
