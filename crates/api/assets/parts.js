@@ -179,7 +179,7 @@ export function forAdministrators(title) {
   return [
     heading(title),
     h("div", { class: "card notice plain" },
-      h("p", null, "This page is for administrators: for who is signed in with a token of the scope ", h("code", null, "admin"), " that is not restricted to some domains.")),
+      h("p", null, "This page is for administrators: whoever is signed in with a token of the scope ", h("code", null, "admin"), " that is not restricted to some domains.")),
   ];
 }
 
