@@ -377,16 +377,60 @@ async fn ruad_serve_drops_what_is_too_old() {
     let service = Service::start().await;
     let [january, ..] = three_months(&service).await;
     let database = service.stop().await;
+    note_changes(&database, 2, "now() - interval '31 days'").await;
+    note_changes(&database, 3, "now() - interval '29 days'").await;
 
-    let service = Service::start_with(database, |config| config.retention.records = 400).await;
+    let service = Service::start_with(database, |config| {
+        config.retention.records = 400;
+        config.retention.audit = 30;
+    })
+    .await;
 
     eventually("the records are dropped", async || {
         records(&service, &january).await == expired()
     })
     .await;
+    eventually("the old changes are forgotten", async || {
+        changes(&service.database).await == 3
+    })
+    .await;
     assert_eq!(service.totals("example.com").await.message_count, 6 * 30);
     let database = service.stop().await;
     assert_eq!(database.mismatches().await, []);
+}
+
+/// Rows of the audit from this time.
+async fn note_changes(database: &Database, number: u64, at: &str) {
+    let rows = format!(
+        "insert into audit (at, actor, action) select {at}, 'cli', 'rebuilt' from generate_series(1, {number})"
+    );
+    assert_eq!(database.execute(&rows).await, number);
+}
+
+async fn changes(database: &Database) -> i64 {
+    database.value("select count(*) from audit").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_is_forgotten_some_rows_at_a_time() {
+    let database = Database::fresh().await;
+    let before = datetime!(2024-03-10 12:00 UTC);
+    note_changes(&database, 2, "timestamptz '2024-03-10 12:00Z'").await;
+    note_changes(&database, 2_500, "timestamptz '2024-03-10 11:59Z'").await;
+    note_changes(&database, 2, "timestamptz '2024-03-11 12:00Z'").await;
+    let store = database.store();
+    // Somebody keeps one of them, and nobody waits for that.
+    let keep = "select 1 from audit where audit_id = 1000 for update";
+    let other = open_transaction(&database, keep).await;
+
+    let (one, two) = tokio::join!(store.forget_audit(before), store.forget_audit(before));
+
+    assert_eq!(one.unwrap() + two.unwrap(), 2_499);
+    assert_eq!(changes(&database).await, 5);
+    other.close().await.unwrap();
+    assert_eq!(store.forget_audit(before).await.unwrap(), 1);
+    assert_eq!(store.forget_audit(before).await.unwrap(), 0);
+    store.close().await;
 }
 
 async fn prepare(store: &Store, day: Date) -> bool {

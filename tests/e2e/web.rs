@@ -8,5 +8,6 @@ mod hostile;
 mod pictures;
 mod shell;
 mod sign_in;
+mod tokens;
 
 use filled::{Filled, filled};

@@ -27,17 +27,15 @@ export async function loadSession() {
 }
 
 export async function signIn(token) {
-  const answer = await call(["session"], {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ token }),
-  });
-  session = await answer.json();
+  session = await create(["session"], { token });
 }
 
 export async function signOut() {
   await call(["session"], { method: "DELETE" });
 }
+
+/** Whether tokens and the audit are for whoever uses the page. */
+export const isAdministrator = () => session.scope === "admin" && session.domains === null;
 
 /** The address of something in the API. */
 export function address(parts, query) {
@@ -47,6 +45,13 @@ export function address(parts, query) {
 /** What is at this place of the API. */
 export async function get(parts, query, signal) {
   const answer = await call(parts, { signal }, query);
+  return answer.json();
+}
+
+/** Makes something of a description; returns what was made. */
+export async function create(parts, description) {
+  const headers = { "content-type": "application/json" };
+  const answer = await call(parts, { method: "POST", headers, body: JSON.stringify(description) });
   return answer.json();
 }
 

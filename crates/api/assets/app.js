@@ -1,7 +1,8 @@
 // The shell: which address shows which page, and the way from one to the next. Start reading here.
 
-import { Problem, loadSession, session, signOut } from "./api.js";
+import { Problem, isAdministrator, loadSession, session, signOut } from "./api.js";
 import { announce, append, foreign, h, link } from "./dom.js";
+import { audit } from "./pages/audit.js";
 import { deliveries } from "./pages/deliveries.js";
 import { delivery } from "./pages/delivery.js";
 import { domain } from "./pages/domain.js";
@@ -11,7 +12,9 @@ import { report } from "./pages/report.js";
 import { reports } from "./pages/reports.js";
 import { signInForm } from "./pages/sign_in.js";
 import { source } from "./pages/source.js";
+import { tokens } from "./pages/tokens.js";
 import { upload } from "./pages/upload.js";
+import { complete } from "./parts.js";
 
 const PAGES = [
   [/^\/$/, overview],
@@ -23,14 +26,18 @@ const PAGES = [
   [/^\/deliveries\/([^/]+)$/, delivery],
   [/^\/mailboxes$/, mailboxes],
   [/^\/upload$/, upload],
+  [/^\/tokens$/, tokens],
+  [/^\/audit$/, audit],
 ];
 
 const PLACES = [
-  ["/", "Domains", "read"],
-  ["/reports", "Reports", "read"],
-  ["/deliveries", "Deliveries", "read"],
-  ["/mailboxes", "Mailboxes", "read"],
-  ["/upload", "Upload", "ingest"],
+  ["/", "Domains", () => has("read")],
+  ["/reports", "Reports", () => has("read")],
+  ["/deliveries", "Deliveries", () => has("read")],
+  ["/mailboxes", "Mailboxes", () => has("read") && session.domains === null],
+  ["/upload", "Upload", () => has("ingest")],
+  ["/tokens", "Tokens", isAdministrator],
+  ["/audit", "Audit", isAdministrator],
 ];
 
 const main = document.getElementById("main");
@@ -40,12 +47,12 @@ let running = null;
 let known = false;
 let shownPath = null;
 
-function allowed(scope) {
+function has(scope) {
   return session.scope === "admin" || session.scope === scope;
 }
 
 function showNav(path) {
-  const places = PLACES.filter(([, , scope]) => allowed(scope)).map(([href, name]) => {
+  const places = PLACES.filter(([, , isFor]) => isFor()).map(([href, name]) => {
     const inside = href === "/" ? /^\/($|domains\/|sources\/)/.test(path) : path.startsWith(href);
     return h("li", null, link(href, name, { "aria-current": path === href ? "page" : inside ? "true" : null }));
   });
@@ -73,8 +80,12 @@ async function show({ fresh = true, scroll = 0 } = {}) {
   }, 250);
   try {
     const page = await make(pathname, new URLSearchParams(search), signal);
+    const content = new DocumentFragment();
+    append(content, page.content);
+    // Whoever is on the page already, or comes back to a place on it, must not lose that place while parts are missing.
+    if (shownPath === pathname || scroll > 0) await complete(content);
     if (signal.aborted) return;
-    put(page, pathname, fresh, focused, scroll);
+    put({ ...page, content }, pathname, fresh, focused, scroll);
   } catch (error) {
     if (signal.aborted) return;
     put(fault(error), pathname, fresh, focused, scroll);
@@ -115,7 +126,6 @@ function put({ title, content }, pathname, fresh, focused, scroll) {
   main.replaceChildren();
   append(main, content);
   main.setAttribute("aria-busy", "false");
-  main.dispatchEvent(new CustomEvent("shown"));
   const again = focused && document.getElementById(focused);
   if (!moved && again) again.focus({ preventScroll: true });
   if (moved && fresh) {

@@ -34,7 +34,7 @@ export function chart(title, series, { from, to }, parts) {
       readout),
     frame,
     h("details", null, h("summary", null, "The same as a table"), asTable(title, data, shown, columns)));
-  whenShown(frame, () => draw(frame, readout, data, shown, columns));
+  keepDrawn(frame, () => options(frame, readout, data, shown, columns), stacked(data, columns));
   return figure;
 }
 
@@ -73,27 +73,24 @@ function asTable(title, data, parts, columns) {
   ], filled, { empty: "No messages on these days.", scrolls: true });
 }
 
-/** The page is put together before it is shown, and only what is shown has a width. */
-function whenShown(frame, action) {
-  document.getElementById("main").addEventListener("shown", () => frame.isConnected && action(), { once: true });
-}
-
-function draw(frame, readout, data, parts, columns) {
+/** Draws when the frame is shown, because it has no width before, and anew when its width or the colours change. */
+function keepDrawn(frame, made, layers) {
   let plot = null;
   const redraw = () => {
     plot?.destroy();
-    plot = new globalThis.uPlot(options(frame, readout, data, parts, columns), stacked(data, columns), frame);
+    plot = new globalThis.uPlot(made(), layers, frame);
   };
-  redraw();
   const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", redraw);
   const watcher = new ResizeObserver(() => {
-    if (frame.isConnected) {
-      if (frame.clientWidth > 0 && plot.width !== frame.clientWidth) plot.setSize({ width: frame.clientWidth, height: HEIGHT });
-    } else {
+    if (!frame.isConnected) {
       watcher.disconnect();
       scheme.removeEventListener("change", redraw);
-      plot.destroy();
+      plot?.destroy();
+    } else if (plot === null) {
+      scheme.addEventListener("change", redraw);
+      redraw();
+    } else if (frame.clientWidth > 0 && plot.width !== frame.clientWidth) {
+      plot.setSize({ width: frame.clientWidth, height: HEIGHT });
     }
   });
   watcher.observe(frame);

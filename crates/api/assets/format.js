@@ -47,6 +47,12 @@ export function time(text) {
   return h("time", { datetime: text, title: `${at.toLocaleString()} by your clock` }, timeFormat.format(at));
 }
 
+/** The day of a time; the time shows on pointing at it. */
+export function onDay(text) {
+  if (!text) return time(text);
+  return h("time", { datetime: text, title: timeFormat.format(new Date(text)) }, dayFormat.format(new Date(text)));
+}
+
 export function bytes(number) {
   if (number < 1000) return counted(number, "byte");
   const units = ["kB", "MB", "GB"];

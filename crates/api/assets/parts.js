@@ -1,6 +1,7 @@
 // What pages are put together from: headings, figures, tables, forms.
 
-import { announce, foreign, h, link } from "./dom.js";
+import { Problem } from "./api.js";
+import { announce, append, foreign, h, link } from "./dom.js";
 import { DAY_MS, day, dayMs, dayName } from "./format.js";
 
 /** The head of a page: where it is, what it is, and what belongs beside it. */
@@ -17,6 +18,30 @@ export function heading(title, { trail = [], lead = null, beside = null } = {}) 
 export function section(title, ...children) {
   const id = `s-${title.toLowerCase().replaceAll(/[^a-z]+/g, "-")}`;
   return h("section", { "aria-labelledby": id, class: "card" }, h("h2", { id }, title), children);
+}
+
+const COMING = new WeakMap();
+
+/** A place that is filled by `make` when its answer is there: the rest of the page does not wait for it. */
+export function later(answer, make) {
+  const place = h("div", { class: "stack", "aria-busy": "true" }, h("p", { class: "loading" }, "Loading…"));
+  const fill = (content) => {
+    place.replaceChildren();
+    append(place, content);
+    place.setAttribute("aria-busy", "false");
+  };
+  const fail = (problem) => {
+    if (problem.name === "AbortError") return;
+    if (!(problem instanceof Problem)) console.error(problem);
+    fill(h("p", { role: "alert", class: "bad" }, foreign(problem.message)));
+  };
+  COMING.set(place, answer.then((found) => fill(make(found))).catch(fail));
+  return place;
+}
+
+/** Waits until every place below an element is filled. */
+export function complete(element) {
+  return Promise.all([...element.querySelectorAll("[aria-busy]")].map((place) => COMING.get(place)));
 }
 
 /** Figures side by side, each with its name. */
@@ -86,6 +111,12 @@ function moreButton(columns, body, next, more) {
   return button;
 }
 
+/** Links to views of the same page, of which one is shown. `href` makes an address of a value. */
+export function choices(label, options, chosen, href, id) {
+  return h("ul", { class: "choices", "aria-label": label }, options.map(([value, text]) =>
+    h("li", null, link(href(value), text, { id: `${id}-${value || "all"}`, "aria-current": value === chosen ? "true" : null }))));
+}
+
 const PRESETS = [[7, "7 days"], [30, "30 days"], [90, "90 days"], [365, "Year"]];
 
 /** Chooses days. `answer` is what the API says it answered for; other parameters of the address are kept. */
@@ -141,6 +172,15 @@ function hrefOf(place, name, query) {
 export function share(text, part, all) {
   const meter = all > 0 && h("progress", { max: 100, value: (part / all) * 100, "aria-hidden": "true", tabindex: -1, class: part / all >= 0.9 ? "good" : part / all >= 0.5 ? "warn" : "bad" });
   return h("span", { class: "share" }, meter, h("span", null, text));
+}
+
+/** Stands in for a page that is for others. */
+export function forAdministrators(title) {
+  return [
+    heading(title),
+    h("div", { class: "card notice plain" },
+      h("p", null, "This page is for administrators: whoever is signed in with a token of the scope ", h("code", null, "admin"), " that is not restricted to some domains.")),
+  ];
 }
 
 /** Asks before something that cannot be undone. */

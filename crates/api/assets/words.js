@@ -10,6 +10,9 @@ const MEANINGS = {
   policy: ["Policy", "What your DNS record asks receivers to do with mail that fails: p=none only watches, p=quarantine asks for the spam folder, p=reject asks to refuse it."],
   source: ["Source", "The server that handed the message to the receiver, by its address."],
   reporter: ["Reporter", "The receiver of the mail who sent you the report, such as a large mail provider."],
+  scope: ["Scope", "What a token may do. read: see all answers. ingest: upload reports and nothing else, as a mail server or a script does. admin: everything, tokens and the audit included."],
+  domains: ["Domains", "A token for some domains sees these and the names below them; nothing else exists for it."],
+  revoked: ["Revoked", "Refused from then on, everywhere. The token stays in this list, so that the audit can be understood; whoever needs one again gets another."],
 };
 
 /** A folded list of what some words mean. */

@@ -57,6 +57,8 @@ static NEEDS: [(Need, &[&str]); 7] = [
             "GET /deliveries/{delivery_id}",
             "GET /mailboxes",
             "GET /upload",
+            "GET /tokens",
+            "GET /audit",
             "GET /assets/{*path}",
             "GET /healthz",
             "GET /readyz",

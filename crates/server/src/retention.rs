@@ -25,6 +25,8 @@ pub struct Config {
     pub days: u32,
     /// Bytes of deliveries of which something was not stored.
     pub quarantine: u32,
+    /// Who changed what.
+    pub audit: u32,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             records: 400,
             days: 0,
             quarantine: 30,
+            audit: 0,
         }
     }
 }
@@ -53,6 +56,11 @@ impl Config {
         before(self.quarantine, now).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// From when on the audit is kept; `None` for ever.
+    fn audit_from(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        before(self.audit, now)
+    }
+
     fn forget(&self, now: OffsetDateTime) -> Forget {
         let day = |days| before(days, now).map(OffsetDateTime::date);
         Forget {
@@ -68,7 +76,7 @@ fn before(days: u32, now: OffsetDateTime) -> Option<OffsetDateTime> {
     now.checked_sub(days)
 }
 
-/// Makes partitions ahead of need, now and once a day, and drops those that are too old, for the first time half a minute after the start.
+/// Makes partitions ahead of need, now and once a day, and forgets what is too old, for the first time half a minute after the start.
 pub(crate) async fn keep(store: &Store, config: &Config) {
     if let Err(error) = store.prepare_months(clock::now()).await {
         tracing::warn!(%error, "the partitions of the next months could not be made; it is tried again");
@@ -110,6 +118,12 @@ async fn keep_once(
             "what is too old was dropped"
         );
     }
+    if let Some(from) = config.audit_from(now) {
+        let row_count = store.forget_audit(from).await?;
+        if row_count > 0 {
+            tracing::info!(row_count, "old rows of the audit were deleted");
+        }
+    }
     Ok(is_prepared && forgot.is_complete)
 }
 
@@ -125,6 +139,7 @@ mod tests {
             records: 400,
             days: 0,
             quarantine: u32::MAX,
+            audit: 30,
         };
         let now = datetime!(2026-11-22 13:00 UTC);
 
@@ -132,6 +147,9 @@ mod tests {
 
         assert_eq!(forget.records_before, Some(date!(2025 - 10 - 18)));
         assert_eq!(forget.days_before, None, "0 keeps for ever");
+        let a_month_ago = datetime!(2026-10-23 13:00 UTC);
+        assert_eq!(config.audit_from(now), Some(a_month_ago));
+        assert_eq!(Config::default().audit_from(now), None, "the same");
         assert_eq!(
             config.quarantine_from(now),
             OffsetDateTime::UNIX_EPOCH,

@@ -1,10 +1,10 @@
-//! Forgetting what is kept for a time only: whole months, by dropping their partitions.
+//! Forgetting what is kept for a time only: whole months, by dropping their partitions, and rows of the audit.
 //!
 //! What was dropped is written down in the table `forgotten`, in the transaction that drops it, so that nothing takes it
 //! for lost. Reports of a forgotten month may still arrive; they are forgotten with the next run.
 
 use sqlx::{PgConnection, Postgres, Transaction};
-use time::{Date, Duration};
+use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::{
@@ -104,6 +104,38 @@ impl Store {
         }
         self.partitions.forget();
         Ok(forgot)
+    }
+
+    /// Deletes the rows of the audit from before this time, some at a time: whoever writes one does not wait. Several
+    /// processes may do so at once. Returns how many this one deleted.
+    pub async fn forget_audit(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        let mut row_count = 0;
+        loop {
+            let deleted = sqlx::query!(
+                r#"
+                with old as materialized (
+                    select audit_id
+                    from audit
+                    where at < $1
+                    order by audit_id
+                    limit $2
+                    for update skip locked
+                )
+                delete from audit
+                using old
+                where audit.audit_id = old.audit_id
+                "#,
+                before,
+                ROWS_MAX
+            )
+            .execute(&self.pool)
+            .await?
+            .rows_affected();
+            row_count += deleted;
+            if deleted < ROWS_MAX.unsigned_abs() {
+                return Ok(row_count);
+            }
+        }
     }
 
     /// Whether the records of this report were dropped because of their age.

@@ -87,8 +87,10 @@ impl Browser {
 
     /// Waits until nothing is on its way to the page any more.
     pub(crate) async fn settled(&self) {
-        self.until("document.getElementById('main')?.getAttribute('aria-busy') === 'false'")
-            .await;
+        self.until(
+            "document.getElementById('main') && !document.querySelector('[aria-busy=true]')",
+        )
+        .await;
     }
 
     /// What an expression in the page comes to; a promise is waited for.

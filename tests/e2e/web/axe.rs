@@ -43,13 +43,38 @@ async fn no_page_has_a_violation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_always_on_a_page_has_no_violation() {
+    let axe = axe();
+    let service = Service::start().await;
+    let guarded = Service::guarded().await;
+    for (width, dark) in [(DESK, false), (PHONE, true)] {
+        let browser = Browser::start(service.address).await;
+        browser.look(Look { width, dark }).await;
+        browser.open("/tokens").await;
+        browser.click("Make the token").await;
+        browser.shows("Copy it now.").await;
+        assert_eq!(violations(&browser, &axe).await, serde_json::json!([]));
+        browser.click("Revoke").await;
+        browser.until("document.querySelector('dialog')").await;
+        assert_eq!(violations(&browser, &axe).await, serde_json::json!([]));
+        browser.close().await;
+        let browser = Browser::start(guarded.address).await;
+        browser.look(Look { width, dark }).await;
+        browser.open("/tokens").await;
+        browser.shows("This page needs a token").await;
+        assert_eq!(violations(&browser, &axe).await, serde_json::json!([]));
+        browser.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_has_no_violation() {
     let axe = axe();
     let service = Service::start().await;
     let browser = Browser::start(service.address).await;
     for dark in [false, true] {
         browser.look(Look { width: DESK, dark }).await;
-        for path in ["/", "/mailboxes", "/reports", "/deliveries"] {
+        for path in ["/", "/mailboxes", "/reports", "/deliveries", "/audit"] {
             browser.open(path).await;
             let found = violations(&browser, &axe).await;
             assert_eq!(found, serde_json::json!([]), "{path} dark: {dark}");

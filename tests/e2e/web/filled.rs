@@ -1,7 +1,8 @@
 //! A service with a month of mail in it, and the pages that show it.
 
+use serde_json::json;
 use sqlx::types::Uuid;
-use store::MailboxState;
+use store::{Action, Actor, Change, DomainList, MailboxState, NewToken, Scope};
 
 use crate::{
     harness::Service,
@@ -37,6 +38,8 @@ impl Filled {
             ("delivery", format!("/deliveries/{}", self.rejected)),
             ("mailboxes", "/mailboxes".into()),
             ("upload", "/upload".into()),
+            ("tokens", "/tokens".into()),
+            ("audit", "/audit".into()),
             ("not-found", "/domains/nobody.example".into()),
         ]
     }
@@ -68,9 +71,12 @@ pub(super) async fn filled() -> Filled {
         .list("/api/v1/deliveries?outcome=rejected")
         .await
         .remove(0);
+    let rejected: String = rejected["delivery_id"].as_str().unwrap().into();
     mailboxes(&service).await;
+    tokens(&service).await;
+    changes(&service, &rejected).await;
     Filled {
-        rejected: rejected["delivery_id"].as_str().unwrap().into(),
+        rejected,
         report_uid,
         service,
     }
@@ -167,5 +173,73 @@ async fn mailboxes(service: &Service) {
         .set_mailbox_error("old-provider", holder, failed, "credentials", advice)
         .await
         .unwrap();
+    store.close().await;
+}
+
+/// Tokens of each kind and in each state.
+async fn tokens(service: &Service) {
+    let store = service.database.store();
+    for (name, scope, domains, expires_days) in [
+        (Some("An intern"), Scope::Read, &[][..], Some(90)),
+        (Some("A laptop that was lost"), Scope::Admin, &[], None),
+        (
+            Some("Our agency"),
+            Scope::Read,
+            &["shop.example", "example.org"],
+            Some(365),
+        ),
+        (Some("mx1"), Scope::Ingest, &[], None),
+        (None, Scope::Read, &["example.com"], Some(30)),
+        (Some("Grafana"), Scope::Read, &[], None),
+    ] {
+        let new = NewToken {
+            name: name.map(String::from),
+            scope,
+            domains: DomainList::new(domains.iter().map(|name| (*name).to_owned())).ok(),
+            expires_days,
+        };
+        let (token, text) = store.create_token(&new, &Actor::cli()).await.unwrap();
+        match name {
+            Some("An intern") => expire(service, &token.token_id).await,
+            Some("A laptop that was lost") => {
+                let revoked = store.revoke_token(&token.token_id, &Actor::open()).await;
+                assert!(revoked.unwrap());
+            }
+            _ => _ = store.token(text.reveal()).await.unwrap(),
+        }
+    }
+    store.close().await;
+}
+
+async fn expire(service: &Service, token_id: &str) {
+    let over = format!(
+        "update tokens set created_at = now() - interval '91 days', expires_at = now() - interval '1 day' \
+         where token_id = '{token_id}'"
+    );
+    assert_eq!(service.database.execute(&over).await, 1);
+}
+
+/// What people do beside making tokens.
+async fn changes(service: &Service, delivery_id: &str) {
+    let store = service.database.store();
+    let laptop = "select token_id from tokens where name = 'A laptop that was lost'";
+    let laptop: String = service.database.value(laptop).await;
+    let address = Some("203.0.113.9".parse().unwrap());
+    let retried = json!({"outcome": "rejected"});
+    for (actor, change) in [
+        (Actor::cli(), Change::new(Action::Rebuilt)),
+        (
+            Actor::nobody().at(address),
+            Change::new(Action::SignInFailed).of(&laptop),
+        ),
+        (
+            Actor::open().at(address),
+            Change::new(Action::DeliveryRetried)
+                .of(delivery_id)
+                .with(retried),
+        ),
+    ] {
+        store.record_change(&actor, &change).await.unwrap();
+    }
     store.close().await;
 }

@@ -216,6 +216,54 @@ async fn long_lists_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_domains_are_added_up_once_all_are_known() {
+    let service = Service::start().await;
+    for number in 0..205 {
+        let report = Report::new(&format!("d{number}.example"), "1").passing("192.0.2.1", 2);
+        service.store(report.xml()).await;
+    }
+    let browser = Browser::start(service.address).await;
+
+    browser.open("/").await;
+
+    let first = "document.querySelector('.figures dd').firstChild.textContent";
+    assert_eq!(browser.value(first).await, "410");
+    let rows = "document.querySelectorAll('.card > .table tbody tr').length";
+    assert_eq!(browser.value(rows).await, 205);
+    browser
+        .until("document.querySelector('.canvas canvas')")
+        .await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_does_not_wait_for_what_takes_long() {
+    let Filled { service, .. } = filled().await;
+    let browser = Browser::start(service.address).await;
+    browser.open("/").await;
+    let held = serde_json::json!({"patterns": [{"urlPattern": "*/domains/example.com/sources?*"}]});
+    browser.call("Fetch.enable", held).await;
+
+    let link = "document.querySelector('main a[href=\"/domains/example.com\"]').click()";
+    browser.value(link).await;
+
+    browser.shows("of the mail passes").await;
+    browser
+        .until("document.querySelector('.canvas canvas')")
+        .await;
+    let waiting = "[...document.querySelectorAll('section:has([aria-busy=true]) > h2')].map((one) => one.textContent.replace(/^[0-9].*/, 'verdict'))";
+    browser
+        .until(&format!(
+            "{waiting}.join() === 'verdict,Sources that fail,All sources'"
+        ))
+        .await;
+    browser.call("Fetch.disable", serde_json::json!({})).await;
+    browser.settled().await;
+    browser.shows("Look at these first.").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_keyboard_is_enough() {
     let Filled { service, .. } = filled().await;
     let browser = Browser::start(service.address).await;

@@ -73,6 +73,26 @@ async fn upload(service: &Service, name: &str, content: &str) {
     assert!(matches!(answer.status, 201 | 422), "{answer:?}");
 }
 
+/// Makes a token with this name, as far as names of tokens may be so.
+async fn name_token(service: &Service, name: &str) {
+    let name: String = name.chars().take(200).collect();
+    let token = json!({"scope": "read", "name": name});
+    let answer = service.nobody().post_json("/api/v1/tokens", &token).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+/// A change with this text wherever the audit has one.
+async fn note_change(service: &Service, text: &str) {
+    let text = text.replace('\'', "''");
+    for action in ["delivery_discarded", "token_created", &text] {
+        let row = format!(
+            "insert into audit (actor, actor_name, action, subject, detail) \
+             values ('{text}', '{text}', '{action}', '{text}', jsonb_build_object('{text}', '{text}', 'list', array['{text}']))"
+        );
+        service.database.execute(&row).await;
+    }
+}
+
 /// What must be true of every page, whatever it shows.
 const STATE: &str = "({
     harm: window.harm ?? null,
@@ -91,9 +111,13 @@ async fn hostile_names_are_text() {
     for (number, name) in names().iter().enumerate() {
         upload(&service, name, &report(number, name)).await;
         upload(&service, name, &format!("no report: {name}")).await;
+        name_token(&service, name).await;
+        note_change(&service, name).await;
     }
     let mut pages = vec![
-        "/".to_owned(),
+        "/tokens".to_owned(),
+        "/audit".into(),
+        "/".into(),
         "/domains/example.com".into(),
         "/sources/192.0.2.1".into(),
         "/reports".into(),
@@ -171,6 +195,8 @@ async fn hostile_addresses_are_text() {
         "/sources/%3Cscript%3Ewindow.harm=1%3C%2Fscript%3E",
         "/reports?domain=%22%3E%3Csvg%20onload=window.harm=1%3E&org_name=%3Cb%3E",
         "/domains/example.com?net=%22%3E%3Cscript%3E&header_from=%3Cb%3E&chart=%3Cb%3E&sort=%3Cb%3E",
+        "/tokens?state=%3Cimg%20src=x%20onerror=window.harm=1%3E",
+        "/tokens?token=%3Cimg%20src=x%20onerror=window.harm=1%3E",
         "/deliveries?origin=%3Cimg%20src=x%20onerror=window.harm=1%3E&outcome=%3Cb%3E",
     ] {
         browser.open(path).await;

@@ -39,6 +39,10 @@ async fn pictures_are_taken() {
     let browser = Browser::start(service.address).await;
     pictures(&browser, &[("welcome", "/".into())], folder.as_ref()).await;
     browser.close().await;
+    let service = Service::guarded().await;
+    let browser = Browser::start(service.address).await;
+    pictures(&browser, &[("sign-in", "/".into())], folder.as_ref()).await;
+    browser.close().await;
 }
 
 async fn pictures(browser: &Browser, pages: &[(&str, String)], folder: &Path) {

@@ -5,7 +5,7 @@ use hyper::{Method, Request};
 
 use crate::harness::{Browser, Response, Service};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "/",
     "/domains/example.com",
     "/sources/192.0.2.1",
@@ -15,6 +15,8 @@ const PAGES: [&str; 9] = [
     "/deliveries/919ae60b-ded1-e3b0-f1b0-5d3c41b92593",
     "/mailboxes",
     "/upload",
+    "/tokens",
+    "/audit",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

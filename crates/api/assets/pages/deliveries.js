@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { foreign, h, link, url } from "../dom.js";
 import { bytes, time } from "../format.js";
-import { field, heading, table } from "../parts.js";
+import { choices, field, heading, table } from "../parts.js";
 import { OUTCOMES, badge, outcomeBadge } from "../words.js";
 
 const CHOICES = [["", "All"], ["rejected", "Rejected"], ["conflict", "In conflict"], ["duplicate", "Duplicates"], ["not_aggregate", "Not reports"], ["stored", "Stored"]];
@@ -17,8 +17,7 @@ export async function deliveries({ query, signal }) {
     content: [
       heading("Deliveries", { lead: "Everything that was handed over: mails, uploads, files. What could not be stored is kept for a time, so that you can look at it and try again." }),
       h("div", { class: "card" },
-        h("ul", { class: "choices", "aria-label": "Which outcome" }, CHOICES.map(([value, text]) =>
-          h("li", null, link(url(["deliveries"], { ...filter, outcome: value }), text, { id: `outcome-${value || "all"}`, "aria-current": value === chosen ? "true" : null })))),
+        choices("Which outcome", CHOICES, chosen, (value) => url(["deliveries"], { ...filter, outcome: value }), "outcome"),
         chosen && OUTCOMES[chosen] && h("p", { class: "faint" }, OUTCOMES[chosen][2]),
         h("form", { class: "filters", method: "get", action: "/deliveries", "aria-label": "Filter the deliveries" },
           chosen && h("input", { type: "hidden", name: "outcome", value: chosen }),

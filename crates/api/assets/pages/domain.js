@@ -4,7 +4,7 @@ import { address, get } from "../api.js";
 import { BY_DISPOSITION, BY_RESULT, chart } from "../chart.js";
 import { foreign, h, link, url } from "../dom.js";
 import { count, day, percent, time } from "../format.js";
-import { days, facts, field, figures, heading, choice, rangeForm, section, share, sourceLink, table } from "../parts.js";
+import { days, facts, field, figures, heading, choice, later, rangeForm, section, share, sourceLink, table } from "../parts.js";
 import { explain, policyBadge, policyWords, standing } from "../words.js";
 import { verdict } from "./verdict.js";
 
@@ -15,16 +15,16 @@ export async function domain({ params: [name], query, signal }) {
   const path = url(["domains", name]);
   const of = (...parts) => ["domains", name, ...parts];
   const filter = { sort: query.get("sort"), pass: query.get("pass"), net: query.get("net"), header_from: query.get("header_from") };
-  const [summary, worst, sources, reporters, policies] = await Promise.all([
-    get(of("summary"), range, signal),
-    get(of("sources"), { ...range, sort: "failures", limit: 500 }, signal),
-    get(of("sources"), { ...range, ...filter, limit: 25 }, signal).catch(asFault),
-    get(of("reporters"), { ...range, limit: 20 }, signal),
-    get(of("policies"), { limit: 20 }, signal),
-  ]);
+  // Alone, because sources of a large domain take long and the database would be busy with them.
+  const summary = await get(of("summary"), range, signal);
   const chosen = { from: summary.from, to: summary.to };
+  const failing = summary.dmarc_fail_count > 0
+    ? get(of("sources"), { ...chosen, sort: "failures", limit: 500 }, signal).then(({ items }) => items.filter((source) => source.dmarc_fail_count > 0))
+    : Promise.resolve([]);
+  const sources = get(of("sources"), { ...chosen, ...filter, limit: 25 }, signal);
+  const reporters = get(of("reporters"), { ...chosen, limit: 20 }, signal);
+  const policies = get(of("policies"), { limit: 20 }, signal);
   const parts = query.get("chart") === "result" ? BY_RESULT : BY_DISPOSITION;
-  const failing = worst.items.filter((source) => source.dmarc_fail_count > 0);
   return {
     title: foreign(summary.domain).textContent,
     content: [
@@ -38,22 +38,18 @@ export async function domain({ params: [name], query, signal }) {
         ["Sources", count(summary.source_count)],
         ["Reports", link(url(["reports"], { domain: summary.domain, ...chosen }), count(summary.report_count)), summary.last_report && ["last: ", time(summary.last_report.end_at)]]),
       chosen.from && section("Messages per day", chartChoice(path, query), chart("Messages per day", summary.series, chosen, parts)),
-      section("Sources that fail", failingTable(failing.slice(0, FAILING_SHOWN), range),
-        failing.length > FAILING_SHOWN && h("p", null, link(url(["domains", name], { ...range, sort: "failures", pass: "false" }), "All sources that fail", { id: "all-failing" }))),
-      section("All sources", filters(path, query), sources.fault ? h("p", { role: "alert", class: "bad" }, foreign(sources.fault)) : sourceTable(sources, { path, query, name, range, filter }),
+      section("Sources that fail", later(failing, (found) => [
+        failingTable(found.slice(0, FAILING_SHOWN), range),
+        found.length > FAILING_SHOWN && h("p", null, link(url(["domains", name], { ...range, sort: "failures", pass: "false" }), "All sources that fail", { id: "all-failing" })),
+      ])),
+      section("All sources", filters(path, query), later(sources, (found) => sourceTable(found, { path, query, name, range, chosen, filter })),
         h("p", null, link(address(of("sources"), { ...range, ...filter, limit: null, format: "csv" }), "Download as CSV", { download: true }))),
-      section("Who reports", reporterTable(reporters, { of, range, domain: summary.domain, chosen })),
-      section("The policy so far", policyTable(policies, of)),
+      section("Who reports", later(reporters, (found) => reporterTable(found, { of, domain: summary.domain, chosen }))),
+      section("The policy so far", later(policies, (found) => policyTable(found, of))),
       policyFacts(summary.policy_published),
       explain("pass", "fail", "aligned", "disposition", "policy", "source", "reporter"),
     ],
   };
-}
-
-/** A filter that cannot be is the reader's to mend: the rest of the page stays. */
-function asFault(problem) {
-  if (problem.status !== 422) throw problem;
-  return { fault: problem.message };
 }
 
 function chartChoice(path, query) {
@@ -88,7 +84,7 @@ function failingTable(items, range) {
   ], items, { empty: "No source fails. All mail seen in this domain’s name passes." });
 }
 
-function sourceTable(sources, { path, query, name, range, filter }) {
+function sourceTable(sources, { path, query, name, range, chosen, filter }) {
   const kept = [...query].filter(([key]) => key !== "sort");
   const sort = filter.sort === "failures" ? "failures" : "messages";
   const sorted = (value) => ({ href: `${path}?${new URLSearchParams([...kept, ["sort", value]])}`, direction: value === sort ? "descending" : null });
@@ -104,19 +100,19 @@ function sourceTable(sources, { path, query, name, range, filter }) {
     { name: "Last seen", wide: true, cell: (item) => day(item.last_day) },
   ], sources.items, {
     next: sources.next,
-    more: (cursor) => get(["domains", name, "sources"], { ...range, ...filter, limit: 25, cursor }),
+    more: (cursor) => get(["domains", name, "sources"], { ...chosen, ...filter, limit: 25, cursor }),
     empty: "No source matches.",
   });
 }
 
-function reporterTable(reporters, { of, range, domain, chosen }) {
+function reporterTable(reporters, { of, domain, chosen }) {
   return table("Reporters of these days", [
     { name: "Reporter", cell: (item) => link(url(["reports"], { domain, org_name: item.org_name, ...chosen }), foreign(item.org_name)) },
     { name: "Reports", number: true, cell: (item) => count(item.report_count) },
     { name: "Messages", number: true, cell: (item) => count(item.message_count) },
     { name: "Pass", number: true, cell: (item) => percent(item.dmarc_pass_count, item.message_count) },
     { name: "Last report of", cell: (item) => day(item.last_day) },
-  ], reporters.items, { next: reporters.next, more: (cursor) => get(of("reporters"), { ...range, limit: 20, cursor }), empty: "Nobody reported on these days." });
+  ], reporters.items, { next: reporters.next, more: (cursor) => get(of("reporters"), { ...chosen, limit: 20, cursor }), empty: "Nobody reported on these days." });
 }
 
 function policyTable(policies, of) {

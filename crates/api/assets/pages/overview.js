@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { BY_RESULT, chart, sparkline } from "../chart.js";
 import { h } from "../dom.js";
 import { count, counted, percent, time } from "../format.js";
-import { days, domainLink, figures, heading, rangeForm, section, share, table } from "../parts.js";
+import { days, domainLink, figures, heading, later, rangeForm, section, share, table } from "../parts.js";
 import { explain, policyBadge } from "../words.js";
 import { welcome } from "./welcome.js";
 
@@ -18,40 +18,47 @@ const SORTS = {
 };
 
 export async function overview({ query, signal }) {
-  const answer = await domains(query, signal);
-  const { items } = answer;
-  if (items.length === 0) return welcome();
-  const sort = SORTS[query.get("sort")] ? query.get("sort") : "messages";
-  const shown = items.toSorted(SORTS[sort]);
-  const sum = (of) => items.reduce((total, item) => total + of(item), 0);
-  const [messages, passed] = [sum((item) => item.message_count), sum((item) => item.dmarc_pass_count)];
-  const series = together(items);
+  const asked = { from: query.get("from"), to: query.get("to"), limit: 200, series: true };
+  const answer = await get(["domains"], asked, signal);
+  if (answer.items.length === 0) return welcome();
+  const number = answer.next ? "your domains" : counted(answer.items.length, "domain");
   return {
     title: "Domains",
     content: [
-      heading("Domains", { lead: `Mail in the name of ${counted(items.length, "domain")}, ${days(answer)}.`, beside: rangeForm("/", query, answer) }),
-      figures(
-        ["Messages", count(messages)],
-        ["Pass", percent(passed, messages), `${count(passed)} messages`],
-        ["Fail", percent(messages - passed, messages), `${count(messages - passed)} messages`],
-        ["Reports", count(sum((item) => item.report_count))]),
-      answer.from && section("Messages per day", chart("Messages per day", series, answer, BY_RESULT)),
-      section("Each domain", domainTable(shown, answer, sort, query)),
-      answer.next && h("p", { class: "faint" }, `Only the first ${count(items.length)} domains are shown and counted here.`),
-      explain("pass", "fail", "policy"),
+      heading("Domains", { lead: `Mail in the name of ${number}, ${days(answer)}.`, beside: rangeForm("/", query, answer) }),
+      // Figures of some of the domains would be wrong ones.
+      answer.next ? later(others(answer, asked, signal), (all) => body(all, query)) : body(answer, query),
     ],
   };
 }
 
-async function domains(query, signal) {
-  const range = { from: query.get("from"), to: query.get("to"), limit: 200, series: true };
-  const answer = await get(["domains"], range, signal);
+/** Adds the domains of the pages that follow. */
+async function others(answer, asked, signal) {
   while (answer.next && answer.items.length < DOMAINS_MAX) {
-    const page = await get(["domains"], { ...range, cursor: answer.next }, signal);
+    const page = await get(["domains"], { ...asked, cursor: answer.next }, signal);
     answer.items.push(...page.items);
     answer.next = page.next;
   }
   return answer;
+}
+
+function body(answer, query) {
+  const { items } = answer;
+  const sort = SORTS[query.get("sort")] ? query.get("sort") : "messages";
+  const shown = items.toSorted(SORTS[sort]);
+  const sum = (of) => items.reduce((total, item) => total + of(item), 0);
+  const [messages, passed] = [sum((item) => item.message_count), sum((item) => item.dmarc_pass_count)];
+  return [
+    figures(
+      ["Messages", count(messages)],
+      ["Pass", percent(passed, messages), `${count(passed)} messages`],
+      ["Fail", percent(messages - passed, messages), `${count(messages - passed)} messages`],
+      ["Reports", count(sum((item) => item.report_count))]),
+    answer.from && section("Messages per day", chart("Messages per day", together(items), answer, BY_RESULT)),
+    section("Each domain", domainTable(shown, answer, sort, query)),
+    answer.next && h("p", { class: "faint" }, `Only the first ${count(items.length)} domains are shown and counted here.`),
+    explain("pass", "fail", "policy"),
+  ];
 }
 
 /** The days of all domains, added up. */

@@ -3,16 +3,14 @@
 import { get } from "../api.js";
 import { foreign, h, link, url } from "../dom.js";
 import { count, day, percent, time } from "../format.js";
-import { domainLink, facts, figures, heading, section, sourceLink, table } from "../parts.js";
+import { domainLink, facts, figures, heading, later, section, sourceLink, table } from "../parts.js";
 import { badge, explain, policyBadge } from "../words.js";
 import { recordColumns } from "./records.js";
 
 export async function report({ params: [uid], signal }) {
   const place = ["reports", uid, "records"];
-  const [item, records] = await Promise.all([
-    get(["reports", uid], {}, signal),
-    get(place, { limit: 100 }, signal).catch(asExpired),
-  ]);
+  const records = later(get(place, { limit: 100 }, signal).catch(asExpired), (found) => recordTable(found, place));
+  const item = await get(["reports", uid], {}, signal);
   return {
     title: `Report of ${foreign(item.org_name).textContent}`,
     content: [
@@ -26,15 +24,18 @@ export async function report({ params: [uid], signal }) {
         section("The report", about(item)),
         section("The policy it saw", policy(item))),
       oddities(item),
-      section("Records", records.expired
-        ? h("p", null, "The records of this report are kept no longer; its messages still count in all summaries.")
-        : table("Records of the report: messages of one source with the same results", [
-          { name: "Source", cell: (record) => sourceLink(record.source_ip) },
-          ...recordColumns,
-        ], records.items, { next: records.next, more: (cursor) => get(place, { limit: 100, cursor }), empty: "The report has no records." })),
+      section("Records", records),
       explain("pass", "aligned", "disposition", "policy", "reporter"),
     ],
   };
+}
+
+function recordTable(records, place) {
+  if (records.expired) return h("p", null, "The records of this report are kept no longer; its messages still count in all summaries.");
+  return table("Records of the report: messages of one source with the same results", [
+    { name: "Source", cell: (record) => sourceLink(record.source_ip) },
+    ...recordColumns,
+  ], records.items, { next: records.next, more: (cursor) => get(place, { limit: 100, cursor }), empty: "The report has no records." });
 }
 
 function asExpired(problem) {

@@ -23,6 +23,8 @@ export function signInForm(then) {
       h("h1", null, "Sign in"),
       h("p", null, "This page needs a token. Whoever runs ruad makes one with ", h("code", null, "ruad token create --scope read"), "."),
       h("form", { method: "post", class: "stack", submit },
+        // What a password manager keeps a token under.
+        h("input", { type: "text", name: "username", value: "ruad", autocomplete: "username", hidden: true }),
         h("label", { class: "field", for: "token" }, h("span", null, "Token"), input),
         message,
         h("p", { class: "buttons" }, h("button", { type: "submit" }, "Sign in")))),

@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { BY_RESULT, chart } from "../chart.js";
 import { foreign, h, link, url } from "../dom.js";
 import { count, day, percent } from "../format.js";
-import { choice, days, domainLink, field, figures, heading, rangeForm, section, share, table } from "../parts.js";
+import { choice, days, domainLink, field, figures, heading, later, rangeForm, section, share, table } from "../parts.js";
 import { explain, standing } from "../words.js";
 import { recordColumns } from "./records.js";
 
@@ -15,7 +15,7 @@ export async function source({ params: [ip], query, signal }) {
   const chosen = { from: answer.from, to: answer.to };
   const domain = query.get("domain") ?? answer.items[0]?.domain;
   const place = ["domains", domain, "sources", ip, "records"];
-  const records = domain && answer.from ? await get(place, { ...chosen, limit: 50 }, signal) : null;
+  const records = domain && answer.from ? get(place, { ...chosen, limit: 50 }, signal) : null;
   return {
     title: answer.source_ip,
     content: [
@@ -40,7 +40,7 @@ export async function source({ params: [ip], query, signal }) {
         { name: "First seen", wide: true, cell: (item) => day(item.first_day) },
         { name: "Last seen", wide: true, cell: (item) => day(item.last_day) },
       ], answer.items, { empty: "In nobody’s, on these days." })),
-      records && section("Records", domainChoice(answer, path, query, domain), recordTable(records, place, chosen)),
+      records && section("Records", domainChoice(answer, path, query, domain), later(records, (found) => recordTable(found, place, chosen))),
       explain("pass", "fail", "aligned", "disposition", "source"),
     ],
   };

@@ -51,6 +51,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("parts.js", SCRIPT),
         asset!("style.css", CSS),
         asset!("words.js", SCRIPT),
+        asset!("pages/audit.js", SCRIPT),
         asset!("pages/deliveries.js", SCRIPT),
         asset!("pages/delivery.js", SCRIPT),
         asset!("pages/domain.js", SCRIPT),
@@ -62,6 +63,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("pages/reports.js", SCRIPT),
         asset!("pages/sign_in.js", SCRIPT),
         asset!("pages/source.js", SCRIPT),
+        asset!("pages/tokens.js", SCRIPT),
         asset!("pages/upload.js", SCRIPT),
         asset!("pages/verdict.js", SCRIPT),
         asset!("pages/welcome.js", SCRIPT),
@@ -120,6 +122,8 @@ pub(super) fn pages() -> Router<State> {
         .route("/deliveries/{delivery_id}", shell())
         .route("/mailboxes", shell())
         .route("/upload", shell())
+        .route("/tokens", shell())
+        .route("/audit", shell())
         .route("/assets/{*path}", get(asset))
 }
 
@@ -154,6 +158,25 @@ mod tests {
         files.remove("index.html");
         let served: BTreeSet<String> = ASSETS.iter().map(|asset| asset.path.to_owned()).collect();
         assert_eq!(served, files);
+    }
+
+    #[test]
+    fn every_module_is_asked_for_at_once() {
+        let shell = std::str::from_utf8(SHELL.content).unwrap();
+        for asset in ASSETS.iter() {
+            let is_module = asset.content_type == SCRIPT && !asset.path.starts_with("vendor/");
+            let preload = format!(
+                r#"<link rel="modulepreload" href="/assets/{}">"#,
+                asset.path
+            );
+            let is_first = asset.path == "app.js";
+            assert_eq!(
+                shell.contains(&preload),
+                is_module && !is_first,
+                "{}",
+                asset.path
+            );
+        }
     }
 
     #[test]
