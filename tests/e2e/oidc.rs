@@ -179,7 +179,8 @@ async fn an_answer_counts_once_and_where_it_was_asked_for() {
     let service = service(&provider).await;
     let mut ann = Visitor::new(&provider, "ann");
     let (attempt, callback) = ann.until_back(&service, "/").await;
-    let (other_attempt, other_callback) = ann.until_back(&service, "/").await;
+    let mut other = Visitor::new(&provider, "ben");
+    let (other_attempt, other_callback) = other.until_back(&service, "/").await;
     let ask = async |cookie: &str, path: &str| {
         let client = service.nobody().header("cookie", cookie);
         client.ask(path).await

@@ -11,7 +11,7 @@ fn forged() -> Vec<(Value, &'static str)> {
     vec![
         (claims(json!({"aud": "another"})), "audience"),
         (claims(json!({"aud": ["ruad", "another"]})), "audience"),
-        (claims(json!({"aud": null})), "audience"),
+        (claims(json!({"aud": null})), "null"),
         (claims(json!({"iss": "https://evil.example"})), "issuer"),
         (claims(json!({"exp": 1_700_000_000})), "xpired"),
         (claims(json!({"nonce": "00"})), "nonce"),
