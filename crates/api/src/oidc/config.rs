@@ -168,7 +168,8 @@ mod tests {
     fn what_cannot_work_is_named() {
         assert_eq!(OidcConfig::default().check_all(), Ok(()));
         assert_eq!(mistake(|_| {}), None);
-        let changes: [(&str, fn(&mut OidcConfig)); 9] = [
+        type Change = fn(&mut OidcConfig);
+        let changes: [(&str, Change); 9] = [
             ("issuer is missing", |config| config.issuer.clear()),
             ("issuer must begin with https://", |config| {
                 config.issuer = "http://login.example.org".into();
