@@ -28,15 +28,35 @@ comment on column tokens.revoked_at is 'Since when it is refused; null as long a
 
 create table sessions (
     secret_sha256 bytea not null,
-    token_id text not null,
+    token_id text,
+    subject text,
+    name text,
+    scope text,
+    domains text[],
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     constraint sessions_pkey primary key (secret_sha256),
-    constraint sessions_token_id_fkey foreign key (token_id) references tokens on delete cascade
+    constraint sessions_token_id_fkey foreign key (token_id) references tokens on delete cascade,
+    constraint sessions_holder_check check (
+        case when token_id is null
+            then subject is not null and scope is not null
+            else subject is null and name is null and scope is null and domains is null
+        end
+    ),
+    constraint sessions_scope_check check (scope in ('read', 'ingest', 'admin')),
+    -- An empty list must never be read as "all".
+    constraint sessions_domains_check check (cardinality(domains) > 0)
 );
 create index sessions_by_token on sessions (token_id);
-comment on table sessions is 'One row per browser that is signed in. It may do what its token may, for as long as that is not refused.';
+comment on table sessions is
+    'One row per browser that is signed in: with a token, and then it may do what that may for as long as it is not refused; or as '
+    'an identity of an OpenID provider, and then it may do what it was granted when it signed in.';
 comment on column sessions.secret_sha256 is 'SHA-256 of what the cookie holds, which is 256 random bits.';
+comment on column sessions.token_id is 'The token it was begun with; null for an identity.';
+comment on column sessions.subject is 'The identity: what the provider calls it (sub); null for a token.';
+comment on column sessions.name is 'The name of the identity, as the provider told it.';
+comment on column sessions.scope is 'What the identity was granted; null for a token, whose scope counts.';
+comment on column sessions.domains is 'The policy domains that the identity is restricted to; null for all, and for a token.';
 comment on column sessions.expires_at is 'When the browser has to sign in anew.';
 
 create table audit (
@@ -53,8 +73,8 @@ create table audit (
 comment on table audit is
     'One row per change that somebody made through the API or the command line, and per sign-in. What is taken in is in deliveries.';
 comment on column audit.actor is
-    'token_id; cli for the command line; open where no token is asked for; serve for ruad serve itself; nobody for a sign-in that failed.';
-comment on column audit.actor_name is 'The name of the token then.';
+    'token_id; oidc:<sub> for an identity of an OpenID provider; cli for the command line; open where no token is asked for; serve for ruad serve itself; nobody for a sign-in that failed.';
+comment on column audit.actor_name is 'The name of the token, or of the identity, then.';
 comment on column audit.action is 'What was done, in a stable word such as delivery_discarded.';
 comment on column audit.subject is 'What it was done to: an id.';
 comment on column audit.address is 'Where the request came from; null for the command line.';

@@ -10,11 +10,13 @@ use crate::{
 };
 
 /// What everybody may ask for: it tells no more than that ruad runs here.
-const FOR_ALL: [&str; 4] = [
+const FOR_ALL: [&str; 6] = [
     "get /healthz",
     "get /readyz",
     "get /",
     "post /api/v1/session",
+    "get /api/v1/session/oidc",
+    "get /api/v1/session/oidc/callback",
 ];
 
 /// Each operation of the OpenAPI document, as `get /path/{parameter}`, and what is not in it.

@@ -23,8 +23,13 @@ async fn every_example_of_a_configuration_loads() {
     for secret in ["password", "client-secret", "refresh-token"] {
         fs::write(folder.path().join(format!("dmarc-{secret}")), "hush").unwrap();
     }
+    fs::write(folder.path().join("ruad-oidc-secret"), "hush").unwrap();
     let file = folder.path().join("ruad.toml");
-    for (document, count) in [("README.md", 2), ("docs/mailboxes.md", 6)] {
+    for (document, count) in [
+        ("README.md", 2),
+        ("docs/mailboxes.md", 6),
+        ("docs/access.md", 2),
+    ] {
         let examples = examples(document);
         assert_eq!(examples.len(), count, "{document}");
         for example in examples {

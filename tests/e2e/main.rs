@@ -49,6 +49,7 @@ mod mailbox_work;
 mod mailboxes_api;
 mod maintenance;
 mod memory;
+mod oidc;
 mod operations;
 mod peers;
 mod periods;

@@ -4,10 +4,11 @@ import { url } from "./dom.js";
 
 /** An answer that is a problem document, or no answer at all. */
 export class Problem extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, signInLabel) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.signInLabel = signInLabel;
   }
 }
 
@@ -75,5 +76,5 @@ async function call(parts, options, query, alsoFine = () => false) {
   const isProblem = answer.headers.get("content-type")?.startsWith("application/problem+json");
   if (answer.ok || (alsoFine(answer.status) && !isProblem)) return answer;
   const problem = isProblem ? await answer.json() : {};
-  throw new Problem(answer.status, problem.code ?? "unknown", problem.detail ?? `The answer was ${answer.status} ${answer.statusText}.`);
+  throw new Problem(answer.status, problem.code ?? "unknown", problem.detail ?? `The answer was ${answer.status} ${answer.statusText}.`, problem.sign_in_label);
 }

@@ -10,7 +10,7 @@ import { mailboxes } from "./pages/mailboxes.js";
 import { overview } from "./pages/overview.js";
 import { report } from "./pages/report.js";
 import { reports } from "./pages/reports.js";
-import { signInForm } from "./pages/sign_in.js";
+import { signInForm, takeFailure } from "./pages/sign_in.js";
 import { source } from "./pages/source.js";
 import { tokens } from "./pages/tokens.js";
 import { upload } from "./pages/upload.js";
@@ -46,6 +46,7 @@ const nav = document.getElementById("nav");
 let running = null;
 let known = false;
 let shownPath = null;
+let signInFailure = takeFailure();
 
 function has(scope) {
   return session.scope === "admin" || session.scope === scope;
@@ -138,10 +139,13 @@ function put({ title, content }, pathname, fresh, focused, scroll) {
 function fault(error) {
   if (error.status === 401) {
     nav.replaceChildren();
-    return signInForm(() => {
+    const failure = signInFailure;
+    signInFailure = null;
+    const then = () => {
       known = false;
       return show();
-    });
+    };
+    return signInForm({ label: error.signInLabel, failure, then });
   }
   if (!(error instanceof Problem)) console.error(error);
   const lost = error.status === 404;

@@ -14,7 +14,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use store::{Actor, DomainList, Scope, Session, Token, Visible};
+use store::{Actor, DomainList, Holder, Scope, Session, Visible};
 
 use crate::{Error, State, body, client::Client};
 
@@ -63,6 +63,8 @@ static NEEDS: [(Need, &[&str]); 7] = [
             "GET /healthz",
             "GET /readyz",
             "POST /api/v1/session",
+            "GET /api/v1/session/oidc",
+            "GET /api/v1/session/oidc/callback",
         ],
     ),
     (
@@ -169,11 +171,9 @@ pub(crate) struct Viewer {
     pub(crate) scope: Scope,
     /// The policy domains it is restricted to.
     pub(crate) domains: Option<DomainList>,
-    /// Its token.
-    pub(crate) token_id: Option<String>,
-    /// The name of its token.
+    /// The name of its token, or of the identity that it is.
     pub(crate) name: Option<String>,
-    /// The same for the audit.
+    /// Who that is for the audit, and for the limit of requests.
     pub(crate) actor: Actor,
     /// Where it is a browser that is signed in.
     pub(crate) session: Option<Session>,
@@ -185,22 +185,29 @@ impl Viewer {
         Self {
             scope: Scope::Admin,
             domains: None,
-            token_id: None,
             name: None,
             actor: Actor::open(),
             session: None,
         }
     }
 
-    /// Whoever has a token.
-    pub(crate) fn with_token(token: Token, session: Option<Session>) -> Self {
-        Self {
-            actor: Actor::token(&token),
-            token_id: Some(token.token_id),
-            scope: token.scope,
-            domains: token.domains,
-            name: token.name,
-            session,
+    /// Whoever has a token, or is signed in.
+    pub(crate) fn new(holder: Holder, session: Option<Session>) -> Self {
+        match holder {
+            Holder::Token(token) => Self {
+                actor: Actor::token(&token),
+                scope: token.scope,
+                domains: token.domains,
+                name: token.name,
+                session,
+            },
+            Holder::Identity(identity) => Self {
+                actor: Actor::identity(&identity),
+                scope: identity.scope,
+                domains: identity.domains,
+                name: identity.name.or(Some(identity.subject)),
+                session,
+            },
         }
     }
 
@@ -230,7 +237,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let viewer = parts.extensions.get::<Self>();
-        viewer.cloned().ok_or(Error::Unauthenticated)
+        viewer.cloned().ok_or(Error::Unauthenticated {
+            sign_in_label: None,
+        })
     }
 }
 
@@ -273,12 +282,13 @@ async fn viewer(
         let found = credentials::find(state, &request.headers).await?;
         let Some(viewer) = found else {
             state.rates.refusal(client.address)?;
-            return Err(Error::Unauthenticated);
+            let provider = state.provider.as_ref();
+            return Err(Error::Unauthenticated {
+                sign_in_label: provider.map(|provider| provider.config.label.clone()),
+            });
         };
-        if need != Need::Ingest
-            && let Some(token_id) = &viewer.token_id
-        {
-            state.rates.request(token_id)?;
+        if need != Need::Ingest {
+            state.rates.request(viewer.actor.as_str())?;
         }
         viewer
     };

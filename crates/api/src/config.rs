@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Net, RateLimit, TlsConfig};
+use crate::{Net, OidcConfig, RateLimit, TlsConfig};
 
 /// Whether tokens are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// TLS without a proxy.
     pub tls: TlsConfig,
+    /// Where people sign in who have no token.
+    pub oidc: OidcConfig,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             trusted_proxies: Net::loopback(),
             rate_limit: RateLimit::default(),
             tls: TlsConfig::default(),
+            oidc: OidcConfig::default(),
         }
     }
 }

@@ -45,7 +45,10 @@ pub enum Error {
         "this needs a token that is known and neither expired nor revoked: send it as `Authorization: Bearer`, or sign in; \
          `ruad token create` makes one"
     )]
-    Unauthenticated,
+    Unauthenticated {
+        /// What stands on the button that leads to an OpenID provider, if there is one.
+        sign_in_label: Option<String>,
+    },
     /// The token does not allow it.
     #[error("{detail}")]
     Forbidden {
@@ -147,6 +150,11 @@ pub(crate) struct Problem {
     /// The stable reason, for programs.
     #[schema(example = "unknown_domain")]
     code: &'static str,
+    /// With `unauthenticated`, where people can sign in at an OpenID provider (`GET /api/v1/session/oidc`): what the button
+    /// says that leads there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Single sign-on")]
+    sign_in_label: Option<String>,
 }
 
 impl Error {
@@ -159,7 +167,7 @@ impl Error {
             Self::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::BadMultipart(_) => (StatusCode::BAD_REQUEST, "bad_multipart"),
             Self::BadJson(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_json"),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::Csrf => (StatusCode::FORBIDDEN, "csrf"),
@@ -233,6 +241,10 @@ impl IntoResponse for Error {
             status: status.as_u16(),
             detail: self.detail(status),
             code,
+            sign_in_label: match self {
+                Self::Unauthenticated { sign_in_label } => sign_in_label,
+                _ => None,
+            },
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();

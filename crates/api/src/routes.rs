@@ -6,6 +6,7 @@ mod docs;
 mod domains;
 mod mail;
 mod mailboxes;
+mod oidc;
 mod outcome;
 mod policies;
 mod policy;
@@ -77,6 +78,8 @@ fn routes() -> OpenApiRouter<State> {
         .routes(routes!(deliveries::retry))
         .routes(routes!(mailboxes::list))
         .routes(routes!(session::get, session::sign_in, session::sign_out))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::callback))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(audit::list))

@@ -8,7 +8,7 @@ use time::{Date, Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{Config, access::Rates, metrics::Metrics};
+use crate::{Config, access::Rates, metrics::Metrics, oidc::Provider};
 
 /// Uploads that are too large to be held in memory and taken in at a time: a form may be all header, which is in memory
 /// while its end is looked for.
@@ -28,6 +28,8 @@ pub struct State {
     pub loopback_only: bool,
     /// Whether tokens are asked for. On unless it is switched off.
     pub asks_for_token: bool,
+    /// Where people sign in who have no token. None unless it is set.
+    pub provider: Option<Arc<Provider>>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) large_uploads: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -44,6 +46,7 @@ impl State {
             clock,
             loopback_only: true,
             asks_for_token: true,
+            provider: None,
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
             large_uploads: Arc::new(Semaphore::new(LARGE_MAX)),
             metrics: Arc::default(),

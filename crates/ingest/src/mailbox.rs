@@ -37,9 +37,9 @@ use self::{
 };
 
 pub use crate::authenticity::Method;
-pub use config::{After, Auth, Config, Security};
+pub use config::{After, Auth, Config, Security, is_safe_for_secrets};
 pub use probe::{Probed, Step, probe};
-pub use tls::trust_only;
+pub use tls::{trust_issued, trust_only};
 
 /// A session that lives no longer is followed by a pause: a token may be old as soon as it is given.
 const SESSION_MIN: Duration = Duration::from_secs(10);

@@ -11,7 +11,8 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(crate) fn new(key: &'static str, problem: impl Into<String>) -> Self {
+    /// A mistake with this key.
+    pub fn new(key: &'static str, problem: impl Into<String>) -> Self {
         Self {
             key,
             problem: problem.into(),
@@ -19,7 +20,7 @@ impl Mistake {
     }
 
     /// `Err` if there is nothing where there must be something.
-    pub(crate) fn if_empty(key: &'static str, value: &str) -> Result<(), Self> {
+    pub fn if_empty(key: &'static str, value: &str) -> Result<(), Self> {
         if value.is_empty() {
             return Err(Self::new(key, "is missing"));
         }

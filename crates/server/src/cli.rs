@@ -43,6 +43,9 @@ enum Command {
     /// Make, list and revoke tokens, which let somebody use the API and the web page.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List and end the sessions of browsers that are signed in.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Look into a mailbox.
     #[command(subcommand)]
     Mailbox(MailboxCommand),
@@ -95,6 +98,21 @@ enum TokenCommand {
         /// The part of it between the two `_`, as listed.
         #[arg(value_name = "ID")]
         token_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionCommand {
+    /// List all sessions that last.
+    List {
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = SummaryFormat::Text)]
+        format: SummaryFormat,
+    },
+    /// End all sessions of a token or of an identity, which may sign in anew unless that is prevented elsewhere.
+    Revoke {
+        /// Whose, as listed: the id of a token, or oidc: and the subject of an identity.
+        who: String,
     },
 }
 
@@ -305,6 +323,12 @@ fn execute(command: Command, config: Config) -> Result<Exit> {
             }
             Command::Token(TokenCommand::Revoke { token_id }) => {
                 command::token::revoke(&config, &token_id).await
+            }
+            Command::Session(SessionCommand::List { format }) => {
+                command::session::list(&config, format).await
+            }
+            Command::Session(SessionCommand::Revoke { who }) => {
+                command::session::revoke(&config, &who).await
             }
             Command::Mailbox(MailboxCommand::Test { name }) => {
                 command::mailbox::test(&config, &name).await

@@ -5,6 +5,7 @@ mod healthcheck;
 mod import;
 pub(crate) mod mailbox;
 mod maintain;
+pub(crate) mod session;
 mod show;
 mod sources;
 pub(crate) mod token;

@@ -175,6 +175,15 @@ impl Config {
             bail!("config: database.connections_max must be greater than database.writers");
         }
         self.retention.check()?;
+        let oidc = &mut self.http.oidc;
+        if let Some(file) = &oidc.client_secret_file {
+            if !oidc.client_secret.is_empty() {
+                bail!("config: set http.oidc.client_secret or client_secret_file, not both");
+            }
+            oidc.client_secret = read_secret("http.oidc.client_secret_file", file)?;
+        }
+        let checked = oidc.check_all();
+        checked.map_err(|mistake| anyhow!("config: http.oidc.{mistake}"))?;
         for (name, mailbox) in &mut self.mailboxes {
             check_name("mailboxes", name)?;
             read_secrets(name, mailbox)?;
@@ -352,6 +361,8 @@ mod tests {
             (&["database"], "bin_dir"),
             (&["http", "tls"], "certificate_file"),
             (&["http", "tls"], "key_file"),
+            (&["http", "oidc"], "client_secret_file"),
+            (&["http", "oidc"], "ca_file"),
         ] {
             let table = section.iter().fold(&mut described, |table, name| {
                 table[*name].as_table_mut().unwrap()
@@ -361,6 +372,13 @@ mod tests {
                 "{section:?} {key} has no default and must be described"
             );
         }
+        let grants = described["http"]["oidc"]["grants"].as_array_mut().unwrap();
+        for key in ["claim", "value", "scope", "domains", "domains_claim"] {
+            let grant = grants[0].as_table_mut().unwrap();
+            assert!(grant.remove(key).is_some(), "{key} must be described");
+        }
+        assert_eq!(grants, &[Value::Table(Table::new())]);
+        grants.clear();
         for section in ["mailboxes", "directories"] {
             let named = described[section].as_table_mut().unwrap();
             let example = named.iter_mut().next().unwrap().1.as_table_mut().unwrap();
@@ -405,8 +423,8 @@ mod tests {
             config.database.url.reveal(),
             "postgres://user:secret@host/db"
         );
-        assert!(!toml::to_string(&config).unwrap().contains("secret"));
-        assert!(!format!("{config:?}").contains("secret"));
+        assert!(!toml::to_string(&config).unwrap().contains("user:secret"));
+        assert!(!format!("{config:?}").contains("user:secret"));
     }
 
     #[test]
@@ -424,6 +442,20 @@ mod tests {
         assert_eq!((mailbox.port, mailbox.password.reveal()), (1143, "hunter2"));
         assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
         assert_eq!(Vec::from(config.domains), ["example.org", "example.com"]);
+    }
+
+    #[test]
+    fn the_secret_of_the_openid_client_comes_from_one_place() {
+        let file = "[http.oidc]\nissuer = 'https://login.example.org'\nclient_id = 'ruad'\n\
+            redirect_url = 'https://dmarc.example.org/api/v1/session/oidc/callback'\n\
+            [[http.oidc.grants]]\nclaim = 'groups'\nvalue = 'mail'\nscope = 'read'\ndomains = ['Example.org']";
+        let variable = ("RUAD_HTTP__OIDC__CLIENT_SECRET", "hunter2");
+        let config = load(file, &[variable]).unwrap();
+        assert_eq!(config.http.oidc.client_secret.reveal(), "hunter2");
+        assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
+        refused(file, &[], "http.oidc.client_secret is missing");
+        let twice = ("RUAD_HTTP__OIDC__CLIENT_SECRET_FILE", "hunter3");
+        refused(file, &[variable, twice], "not both");
     }
 
     #[test]
@@ -500,6 +532,12 @@ mod tests {
             "called retention.quarantine",
         );
         refused("[directories.spool]", &[], "directories.spool.path");
+        refused("[http.oidc]\nclient_id = 'ruad'", &[], "http.oidc.issuer");
+        refused(
+            "[[http.oidc.grants]]\nclaim = 'a'\nvalue = 'b'\nscope = 'read'\ndomains = []",
+            &[],
+            "name a domain",
+        );
         refused("[lmtp]\nlisten = '127.0.0.1:1'", &[], "lmtp.recipients");
     }
 }

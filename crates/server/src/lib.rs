@@ -17,7 +17,7 @@ mod serve;
 mod tasks;
 mod ways_in;
 
-pub use api::Access;
+pub use api::{Access, Grant, OidcConfig};
 pub use cli::main;
 pub use config::Config;
 pub use ingest::{Secret, mailbox};

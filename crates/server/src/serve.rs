@@ -1,6 +1,6 @@
 //! `ruad serve`: the API and what goes on in the background, from start to stop.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;
@@ -26,6 +26,7 @@ const MIGRATE_INTERVAL: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     let address = listener.local_addr().context("the address listened on")?;
     let tls = api::Tls::open(&config.http.tls)?;
+    let provider = api::Provider::open(&config.http.oidc)?;
     let ways_in = WaysIn::open(&config).await?;
     let database = Database::open(&config).await?;
     let intake = Intake::new(
@@ -37,6 +38,11 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     state.asks_for_token = asks_for_token(config.http.access, address.ip());
     state.loopback_only = is_loopback(address.ip()) && !state.asks_for_token;
     let asks_for_token = state.asks_for_token;
+    if asks_for_token {
+        state.provider = provider.map(Arc::new);
+    } else if provider.is_some() {
+        tracing::warn!("http.oidc is without effect: access is open, so nobody signs in");
+    }
 
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn(

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use crate::{Error, Store, Token};
+use crate::{Error, Identity, Store, Token};
 
 /// What was done, apart from taking in reports: that is in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,14 @@ pub enum Action {
     TokenCreated,
     /// A token is refused from now on.
     TokenRevoked,
-    /// Somebody signed in with a token.
+    /// Somebody signed in, with a token or at an OpenID provider.
     SignedIn,
     /// Somebody wanted to sign in.
     SignInFailed,
     /// Somebody signed out.
     SignedOut,
+    /// Sessions were ended by somebody else.
+    SessionsRevoked,
     /// The bytes of a delivery were thrown away.
     DeliveryDiscarded,
     /// A delivery was taken in again.
@@ -40,6 +42,7 @@ impl Action {
             Self::SignedIn => "signed_in",
             Self::SignInFailed => "sign_in_failed",
             Self::SignedOut => "signed_out",
+            Self::SessionsRevoked => "sessions_revoked",
             Self::DeliveryDiscarded => "delivery_discarded",
             Self::DeliveryRetried => "delivery_retried",
             Self::Rebuilt => "rebuilt",
@@ -93,6 +96,19 @@ impl Actor {
             name: token.name.clone(),
             ..Self::of_kind(&token.token_id)
         }
+    }
+
+    /// Whoever an OpenID provider knows by this identity.
+    pub fn identity(identity: &Identity) -> Self {
+        Self {
+            name: identity.name.clone(),
+            ..Self::of_kind(&Identity::holder_of(&identity.subject))
+        }
+    }
+
+    /// What stands in the audit for who it is.
+    pub fn as_str(&self) -> &str {
+        &self.kind
     }
 
     /// The same, from this address.

@@ -1,9 +1,12 @@
 //! Lists of policy domains, each of which stands for the names below it as well.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Store};
 
 /// Policy domains that somebody is restricted to, the names below them included. Never empty: no restriction is no list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct DomainList(Vec<String>);
 
 /// Why names make no [`DomainList`].
@@ -33,6 +36,19 @@ impl DomainList {
         }
     }
 
+    /// What a row says. Whoever wrote something else there by hand must not widen what somebody sees.
+    pub(crate) fn from_row(
+        table: &'static str,
+        names: Option<Vec<String>>,
+    ) -> Result<Option<Self>, Error> {
+        let list = names.map(Self::new).transpose();
+        list.map_err(|error| Error::Corrupt {
+            table,
+            column: "domains",
+            detail: error.to_string(),
+        })
+    }
+
     /// Whether a policy domain, in lower case, is one of them or below one.
     pub fn holds(&self, policy_domain: &str) -> bool {
         self.0.iter().any(|name| is_within(policy_domain, name))
@@ -41,6 +57,20 @@ impl DomainList {
     /// The names, in lower case.
     pub fn names(&self) -> &[String] {
         &self.0
+    }
+}
+
+impl TryFrom<Vec<String>> for DomainList {
+    type Error = BadDomainList;
+
+    fn try_from(names: Vec<String>) -> Result<Self, BadDomainList> {
+        Self::new(names)
+    }
+}
+
+impl From<DomainList> for Vec<String> {
+    fn from(list: DomainList) -> Self {
+        list.0
     }
 }
 

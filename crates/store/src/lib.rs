@@ -59,8 +59,8 @@ pub use query::{
     SourceRecord, SourceRecordKey, SourceRow, SourceSort, SourceTotals, Totals,
 };
 pub use retention::{Forget, Forgot};
-pub use secret::{SecretText, hex};
-pub use session::{SESSION_SECS, Session};
+pub use secret::{SecretText, derive, hex, is_equal, random_secret};
+pub use session::{Holder, Identity, SESSION_SECS, Session, SessionRow};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};
 pub use stream::ReportStream;

@@ -15,7 +15,8 @@ const SECRET_BYTES: usize = 32;
 pub struct SecretText(String);
 
 impl SecretText {
-    pub(crate) fn new(text: String) -> Self {
+    /// A text that is a secret.
+    pub fn new(text: String) -> Self {
         Self(text)
     }
 
@@ -39,7 +40,7 @@ pub(crate) fn random_hex<const BYTES: usize>() -> Result<String, Error> {
 }
 
 /// A new secret.
-pub(crate) fn random_secret() -> Result<SecretText, Error> {
+pub fn random_secret() -> Result<SecretText, Error> {
     random_hex::<SECRET_BYTES>().map(SecretText)
 }
 
@@ -60,7 +61,7 @@ pub(crate) fn hash(secret: &str) -> [u8; 32] {
 }
 
 /// A secret that follows from another one, for another purpose, and does not give it away.
-pub(crate) fn derive(purpose: &str, secret: &str) -> SecretText {
+pub fn derive(purpose: &str, secret: &str) -> SecretText {
     let mut hash = Sha256::new();
     hash.update(purpose);
     hash.update([0]);
@@ -79,7 +80,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Compares in a time that does not tell how much is equal.
-pub(crate) fn is_equal(one: &[u8], other: &[u8]) -> bool {
+pub fn is_equal(one: &[u8], other: &[u8]) -> bool {
     use subtle::ConstantTimeEq as _;
     one.ct_eq(other).into()
 }

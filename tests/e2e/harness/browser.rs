@@ -217,8 +217,11 @@ impl Browser {
         let is_fault = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown" | "Page.javascriptDialogOpening") => true,
             Some("Runtime.consoleAPICalled") => event["params"]["type"] == "error",
-            // Answers such as 404 are logged as well, with "network" as their source.
-            Some("Log.entryAdded") => event["params"]["entry"]["source"] != "network",
+            // Answers such as 404 are logged as well, with "network" as their source, and advice on forms.
+            Some("Log.entryAdded") => {
+                let source = &event["params"]["entry"]["source"];
+                source != "network" && source != "recommendation"
+            }
             _ => false,
         };
         events

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
 use serde_json::Value;
+use server::Config;
 use store::{Actor, DomainList, NewToken, Scope};
 
 use super::{Database, Response, Service, http};
@@ -43,11 +44,17 @@ impl Service {
     }
 
     pub(crate) async fn guarded_on(database: Database) -> Self {
+        Self::guarded_with(database, |_| {}).await
+    }
+
+    /// The same with settings of the test's choice.
+    pub(crate) async fn guarded_with(database: Database, adjust: impl FnOnce(&mut Config)) -> Self {
         make_token(&database, Scope::Admin, &[]).await;
         Self::start_with(database, |config| {
             config.http.access = server::Access::Token;
             // Tests ask more often than anybody who is refused.
             config.http.rate_limit.refusals_per_minute = 0;
+            adjust(config);
         })
         .await
     }

@@ -45,9 +45,10 @@ impl Service {
         config.database.url = Secret::from(database.url.as_str());
         // Made-up reports are of fixed days, which would be too old.
         config.retention.records = 0;
-        adjust(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        config.listen = address;
+        adjust(&mut config);
         let shutdown = CancellationToken::new();
         let run = server::run(config, listener, shutdown.clone());
         let running = tokio::spawn(async { run.await.unwrap() });

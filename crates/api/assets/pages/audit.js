@@ -9,9 +9,10 @@ import { forAdministrators, heading, table } from "../parts.js";
 const ACTIONS = {
   token_created: ["Made a token", "Somebody who has it is let in from then on.", token],
   token_revoked: ["Revoked a token", "It is refused from then on, and the sessions that it began have ended.", token],
-  signed_in: ["Signed in", "A browser shows this page with what a token allows.", token],
-  sign_in_failed: ["Was refused", "Somebody wanted to sign in with a token that is not known, was revoked or has expired.", token],
+  signed_in: ["Signed in", "A browser shows this page with what a token, or the provider that people sign in at, allows.", holder],
+  sign_in_failed: ["Was refused", "Somebody wanted to sign in with a token that is not known, was revoked or has expired, or was not let in by what the provider says.", holder],
   signed_out: ["Signed out", "The session of a browser was ended."],
+  sessions_revoked: ["Ended sessions", "All browsers of a person or of a token were signed out (ruad session revoke).", holder],
   delivery_discarded: ["Discarded a delivery", "The bytes that were kept of it are gone; its entry stays.", delivery],
   delivery_retried: ["Tried a delivery again", "The bytes that were kept of it were taken in once more.", delivery],
   rebuilt: ["Rebuilt the figures", "What summaries are made of was counted anew from the records (ruad rebuild)."],
@@ -74,6 +75,11 @@ function subject(item) {
 
 function token(id) {
   return link(url(["tokens"], { token: id }), ["token ", h("code", null, foreign(id))]);
+}
+
+/** Whose session it is: a token's, or a person's. */
+function holder(id) {
+  return TOKEN_ID.test(id) ? token(id) : foreign(id);
 }
 
 function delivery(id) {

@@ -1,7 +1,7 @@
 //! What a client shows to be let in: a token, or the cookie of a session.
 
 use axum::http::{HeaderMap, header};
-use store::SESSION_SECS;
+use store::{Holder, SESSION_SECS};
 
 use super::Viewer;
 use crate::{Error, State, client::Client};
@@ -15,13 +15,19 @@ pub(super) async fn find(state: &State, headers: &HeaderMap) -> Result<Option<Vi
             return Ok(None);
         };
         let token = state.store().token(text).await?;
-        return Ok(token.map(|token| Viewer::with_token(token, None)));
+        return Ok(token.map(|token| Viewer::new(Holder::Token(token), None)));
     }
     let Some(secret) = session_secret(headers) else {
         return Ok(None);
     };
-    let found = state.store().session(secret).await?;
-    Ok(found.map(|(session, token)| Viewer::with_token(token, Some(session))))
+    let Some((session, holder)) = state.store().session(secret).await? else {
+        return Ok(None);
+    };
+    // Whoever takes the provider out of the configuration means those as well who signed in there.
+    if matches!(holder, Holder::Identity(_)) && state.provider.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Viewer::new(holder, Some(session))))
 }
 
 /// The cookie that begins a session, or without a secret: that ends it.

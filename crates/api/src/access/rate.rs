@@ -22,7 +22,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimit {
-    /// Requests with one token; 0 is any number. Uploads have limits of their own.
+    /// Requests with one token, or of one identity; 0 is any number. Uploads have limits of their own.
     pub requests_per_minute: u32,
     /// Requests of one address that show no valid token; 0 is any number.
     pub refusals_per_minute: u32,
@@ -53,9 +53,9 @@ impl Rates {
         }
     }
 
-    /// One more request with this token.
-    pub(crate) fn request(&self, token_id: &str) -> Result<(), Error> {
-        check(self.requests.as_ref(), &token_id.to_owned())
+    /// One more request of somebody who is let in.
+    pub(crate) fn request(&self, who: &str) -> Result<(), Error> {
+        check(self.requests.as_ref(), &who.to_owned())
     }
 
     /// One more request that is refused for want of a token.

@@ -28,15 +28,15 @@ pub(super) struct AuditList {
 pub(super) struct AuditEntry {
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
-    /// The `token_id` of who did it; `cli` for the command line, `open` where no token is asked for, `serve` for ruad itself,
+    /// The `token_id` of who did it, `oidc:` and the subject of an identity; `cli` for the command line, `open` where no token is asked for, `serve` for ruad itself,
     /// `nobody` for a sign-in that failed.
     #[schema(example = "5f0c1d2e3a4b5c6d")]
     actor: String,
-    /// The name of the token then.
+    /// The name of the token, or of the identity, then.
     #[schema(example = "Grafana")]
     actor_name: Option<String>,
-    /// What was done: `token_created`, `token_revoked`, `signed_in`, `sign_in_failed`, `signed_out`, `delivery_discarded`,
-    /// `delivery_retried`, `rebuilt`, `distributed`.
+    /// What was done: `token_created`, `token_revoked`, `signed_in`, `sign_in_failed`, `signed_out`, `sessions_revoked`,
+    /// `delivery_discarded`, `delivery_retried`, `rebuilt`, `distributed`.
     #[schema(example = "delivery_discarded")]
     action: String,
     /// What it was done to: an id.

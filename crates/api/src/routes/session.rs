@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Action, Actor, Change, DomainList, token_id_in};
+use store::{Action, Actor, Change, DomainList, Holder, token_id_in};
 use utoipa::ToSchema;
 
 use super::tokens::TokenScope;
@@ -29,7 +29,7 @@ pub(super) struct Session {
     /// For the header `X-CSRF-Token` of each request that changes something; null where none is needed.
     #[schema(example = json!(null))]
     csrf_token: Option<String>,
-    /// The name of its token.
+    /// The name of its token, or of the identity that it is.
     #[schema(example = "the web page of our team")]
     name: Option<String>,
 }
@@ -119,28 +119,40 @@ pub(super) async fn sign_in(
         }
         let nobody = Actor::nobody().at(Some(client.address));
         store.record_change(&nobody, &change).await?;
-        return Err(Error::Unauthenticated);
+        return Err(Error::Unauthenticated {
+            sign_in_label: None,
+        });
     };
     state.rates.request(&token.token_id)?;
-    let session = store.begin_session(&token).await?;
-    let cookie = session_cookie(Some(session.secret()), client);
-    let detail = json!({
-        "scope": token.scope.as_str(),
-        "domains": token.domains.as_ref().map(DomainList::names),
-    });
-    let change = Change::new(Action::SignedIn)
-        .of(&token.token_id)
-        .with(detail);
-    let viewer = Viewer::with_token(token, Some(session));
-    let actor = viewer.actor.clone().at(Some(client.address));
-    store.record_change(&actor, &change).await?;
+    let (cookie, viewer) = begin(&state, client, Holder::Token(token)).await?;
     let cookie = Some([(header::SET_COOKIE, cookie)]);
     Ok((cookie, Json(Session::of(&state, &viewer))))
 }
 
+/// Begins a session: returns its cookie, and who that is.
+pub(super) async fn begin(
+    state: &State,
+    client: Client,
+    holder: Holder,
+) -> Result<(String, Viewer), Error> {
+    let session = state.store().begin_session(&holder).await?;
+    let cookie = session_cookie(Some(session.secret()), client);
+    let viewer = Viewer::new(holder, Some(session));
+    let detail = json!({
+        "scope": viewer.scope.as_str(),
+        "domains": viewer.domains.as_ref().map(DomainList::names),
+    });
+    let change = Change::new(Action::SignedIn)
+        .of(viewer.actor.as_str())
+        .with(detail);
+    let actor = viewer.actor.clone().at(Some(client.address));
+    state.store().record_change(&actor, &change).await?;
+    Ok((cookie, viewer))
+}
+
 /// Sign out
 ///
-/// Ends the session of the browser. A token stays as it is.
+/// Ends the session of the browser. A token stays as it is, and so does the session at an OpenID provider.
 #[utoipa::path(
     delete, path = "/api/v1/session", operation_id = "sign_out", tag = "Access",
     responses((status = 204, description = "Signed out"), Problem)

@@ -312,7 +312,7 @@ pub(crate) fn parse_fingerprint(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Whether secrets may be sent to a URL: TLS, or no network at all.
-fn is_safe_for_secrets(url: &str) -> bool {
+pub fn is_safe_for_secrets(url: &str) -> bool {
     if url.starts_with("https://") {
         return true;
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -28,7 +29,7 @@ impl Trust {
         let provider = Arc::new(ring::default_provider());
         let rule = match parse_fingerprint(&mailbox.certificate_sha256) {
             Some(pin) => Rule::Pinned(pin),
-            None => issued(mailbox, &provider)?,
+            None => issued(mailbox.ca_file.as_deref(), &provider)?,
         };
         Self::with(rule, provider)
     }
@@ -36,7 +37,7 @@ impl Trust {
     /// How the token endpoint is trusted: another server, with another certificate.
     pub(crate) fn for_tokens(mailbox: &Config) -> Result<Self, Fault> {
         let provider = Arc::new(ring::default_provider());
-        Self::with(issued(mailbox, &provider)?, provider)
+        Self::with(issued(mailbox.ca_file.as_deref(), &provider)?, provider)
     }
 
     fn with(rule: Rule, provider: Arc<CryptoProvider>) -> Result<Self, Fault> {
@@ -87,6 +88,16 @@ pub fn trust_only(certificate: &CertificateDer<'_>) -> Result<ClientConfig, Erro
         .map_err(|fault| Error::General(fault.to_string()))
 }
 
+/// What a connection to a server is made with whose certificate was issued by an authority that the system trusts, or one
+/// that is in a file.
+pub fn trust_issued(ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    issued(ca_file, &provider)
+        .and_then(|rule| Trust::with(rule, provider))
+        .map(|trust| trust.config)
+        .map_err(|fault| Error::General(fault.to_string()))
+}
+
 fn in_words(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => "its issuer is unknown".into(),
@@ -106,9 +117,9 @@ fn in_words(reason: &CertificateError) -> String {
     }
 }
 
-fn issued(mailbox: &Config, provider: &Arc<CryptoProvider>) -> Result<Rule, Fault> {
+fn issued(ca_file: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Rule, Fault> {
     let mut roots = Vec::new();
-    if let Some(file) = &mailbox.ca_file {
+    if let Some(file) = ca_file {
         let broken = |error: &dyn fmt::Display| {
             Fault::TrustedCertificates(format!("ca_file {}: {error}", file.display()))
         };

@@ -123,7 +123,7 @@ fn state(token: &Token) -> &'static str {
 }
 
 /// A time for people, in UTC.
-fn minute(at: Option<OffsetDateTime>) -> String {
+pub(super) fn minute(at: Option<OffsetDateTime>) -> String {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]");
     at.and_then(|at| at.format(form).ok())
         .unwrap_or_else(|| "-".into())
