@@ -115,6 +115,19 @@ impl Shared {
                     401,
                 ),
                 ("delete /api/v1/session", "/api/v1/session".into(), "", 204),
+                // Here is no provider.
+                (
+                    "get /api/v1/session/oidc",
+                    "/api/v1/session/oidc".into(),
+                    "",
+                    404,
+                ),
+                (
+                    "get /api/v1/session/oidc/callback",
+                    "/api/v1/session/oidc/callback".into(),
+                    "",
+                    404,
+                ),
                 ("get /api/v1/domains", "/api/v1/domains".into(), "", 200),
                 (
                     "get /api/v1/domains/{domain}/summary",
