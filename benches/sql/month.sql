@@ -163,7 +163,7 @@ select
     -- Blanks as ruad writes them, so that PostgreSQL compresses small rows too.
     case
         when f.size < 3 or octet_length(l.results::text) >= 2032 - 22 * f.size then l.results
-        else (l.results::text || repeat(' ', 2032 - 22 * f.size - octet_length(l.results::text)))::json
+        else (l.results::text || repeat(' ', 2032 - 22 * f.size::integer - octet_length(l.results::text)))::json
     end
 from filled f
 join bench.lists l on l.domain_id = f.domain_id and l.length = f.list_length;

@@ -32,7 +32,7 @@ use crate::{
 pub(crate) use check::source_block_mismatches;
 
 /// Sums that one job moves, but for the last rows.
-const JOB_SUMS_MAX: i64 = 300_000;
+const JOB_SUMS_MAX: i64 = 200_000;
 
 /// Months that one job works on at most.
 const JOB_MONTHS_MAX: i64 = 24;

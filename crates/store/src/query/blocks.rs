@@ -212,7 +212,7 @@ pub(crate) async fn extent(
 }
 
 /// Sums that are added up at a time, about 80 bytes each; others are merged, and other answers made, meanwhile.
-const PART_SUMS_MAX: i64 = 200_000;
+const PART_SUMS_MAX: i64 = 150_000;
 
 /// Addresses looked at to tell where the parts begin: about so many, whatever the number of sums.
 const SAMPLES: i64 = 1_000;
