@@ -100,6 +100,21 @@ pub enum Code {
 }
 
 impl Code {
+    /// Those that are final, and so are outcomes.
+    pub const FINAL: [Self; 11] = [
+        Self::Empty,
+        Self::NotAReport,
+        Self::Truncated,
+        Self::BadArchive,
+        Self::TooLarge,
+        Self::TooManyParts,
+        Self::NotWellFormed,
+        Self::Doctype,
+        Self::MissingElement,
+        Self::BadValue,
+        Self::BadEncoding,
+    ];
+
     /// The stable word for this reason.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,31 @@ pub struct Header {
     pub peer: Option<Peer>,
 }
 
+impl Header {
+    /// What it takes in memory, about.
+    pub fn size_bytes(&self) -> usize {
+        let metadata = &self.report_metadata;
+        let policy = &self.policy_published;
+        let texts = [
+            &self.version,
+            &self.xml_namespace,
+            &metadata.email,
+            &metadata.extra_contact_info,
+            &metadata.generator,
+            &policy.domain_as_reported,
+            &policy.fo,
+        ];
+        let errors = metadata.error.iter();
+        size_of_val(self)
+            + [&metadata.org_name, &metadata.report_id, &policy.domain]
+                .into_iter()
+                .chain(texts.into_iter().flatten())
+                .map(String::len)
+                .chain(errors.map(|error| size_of_val(error) + error.len()))
+                .sum::<usize>()
+    }
+}
+
 /// `<report_metadata>`: who reports, about when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReportMetadata {

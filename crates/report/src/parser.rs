@@ -47,6 +47,17 @@ pub struct Summary {
     pub content_sha256: [u8; 32],
 }
 
+impl Summary {
+    /// What it takes in memory, about.
+    pub fn size_bytes(&self) -> usize {
+        let warnings = self.warnings.iter().map(|warning| {
+            let text = warning.text.as_ref().map_or(0, String::len);
+            size_of_val(warning) + warning.element.len() + text
+        });
+        size_of_val(self) + self.header.size_bytes() + warnings.sum::<usize>()
+    }
+}
+
 impl Parser {
     /// Opens a report and reads its header. Records that stand before the header are read on a second pass.
     pub fn open(xml: &Xml, limits: &Limits) -> Result<Self, Error> {

@@ -47,6 +47,35 @@ impl Record {
     pub fn dmarc_pass(&self) -> bool {
         self.dkim_aligned == Some(true) || self.spf_aligned == Some(true)
     }
+
+    /// What it takes in memory, about. A record may have hundreds of long texts.
+    pub fn size_bytes(&self) -> usize {
+        let text = |text: &Option<CompactString>| text.as_ref().map_or(0, CompactString::len);
+        let dkim = self.dkim.iter().map(|dkim| {
+            let texts = [&dkim.domain, &dkim.selector, &dkim.human_result];
+            size_of_val(dkim) + texts.map(text).iter().sum::<usize>()
+        });
+        let spf = self
+            .spf
+            .iter()
+            .map(|spf| size_of_val(spf) + text(&spf.domain) + text(&spf.human_result));
+        let reasons = self
+            .reasons
+            .iter()
+            .map(|reason| size_of_val(reason) + text(&reason.kind) + text(&reason.comment));
+        let odd_values = self
+            .odd_values
+            .iter()
+            .map(|odd| size_of_val(odd) + odd.text.len());
+        let identifiers = [&self.header_from, &self.envelope_from, &self.envelope_to];
+        size_of_val(self)
+            + identifiers.map(text).iter().sum::<usize>()
+            + dkim
+                .chain(spf)
+                .chain(reasons)
+                .chain(odd_values)
+                .sum::<usize>()
+    }
 }
 
 /// A value that is not of the report format, kept as text.

@@ -15,8 +15,9 @@ use crate::{
 const NAME_CHARS_MAX: usize = 255;
 const REPORT_ID_CHARS_MAX: usize = 512;
 const TEXT_CHARS_MAX: usize = 2000;
-/// Texts of `<error>` kept (M21).
+/// Texts of `<error>` kept (M21), and their bytes together.
 const ERRORS_MAX: usize = 100;
+const ERRORS_BYTES_MAX: usize = 20_000;
 
 /// Where an element stands. Its path is put together only if there is something to say about it.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +158,8 @@ impl Pass {
             element,
             &mut self.notes,
         );
-        if errors.len() < ERRORS_MAX {
+        let bytes: usize = errors.iter().chain(&text).map(String::len).sum();
+        if errors.len() < ERRORS_MAX && bytes <= ERRORS_BYTES_MAX {
             errors.extend(text);
         } else {
             let offset = self.reader.offset();

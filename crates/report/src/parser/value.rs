@@ -32,11 +32,11 @@ pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
         })
 }
 
-/// A domain as it is compared: lower-cased, without the trailing dot; of an address, the part after the `@` (R9).
+/// A domain as it is compared: lower-cased, without trailing dots; of an address, the part after the `@` (R9).
 pub(super) fn domain(text: &str) -> Cow<'_, str> {
     let text = text.trim_matches(['<', '>', ' ']);
     let domain = text.rsplit_once('@').map_or(text, |(_, domain)| domain);
-    lower_case(domain.strip_suffix('.').unwrap_or(domain))
+    lower_case(domain.trim_end_matches('.'))
 }
 
 pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
@@ -96,6 +96,7 @@ mod tests {
     #[test]
     fn domains() {
         assert_eq!(domain("Example.ORG."), "example.org");
+        assert_eq!(domain("example.org.."), "example.org");
         assert_eq!(domain("Name <User@Example.org>"), "example.org");
         assert_eq!(domain("B\u{dc}CHER.example"), "b\u{fc}cher.example");
         assert_eq!(domain("<>"), "");

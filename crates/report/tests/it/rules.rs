@@ -108,6 +108,36 @@ fn errors_are_listed_and_empty_ones_left_out() {
 }
 
 #[test]
+fn errors_without_end_are_left_out() {
+    let error = |length| format!("<error>{}</error>", "x".repeat(length));
+    let check = |written: String, expected: &[usize]| {
+        let kept = metadata(&written).error;
+        assert_eq!(kept.iter().map(String::len).collect::<Vec<_>>(), expected);
+        let written = [METADATA, &written].concat();
+        let omitted = (WarningCode::Omitted, "report_metadata/error".into());
+        assert_eq!(warnings(&written, POLICY, RECORD), [omitted]);
+    };
+    check(error(3).repeat(101), &[3; 100]);
+    check(error(1_999).repeat(64), &[1_999; 10]);
+    check(
+        error(1_999).repeat(11) + &error(10),
+        &[&[1_999; 10][..], &[10]].concat(),
+    );
+}
+
+#[test]
+fn a_summary_tells_what_its_texts_take() {
+    let (short, _) = read(METADATA, POLICY, RECORD);
+    let errors = format!("<error>{}</error>", "x".repeat(2_000)).repeat(5);
+    let (long, _) = read(&[METADATA, &errors].concat(), POLICY, RECORD);
+    assert!(long.size_bytes() >= short.size_bytes() + 10_000);
+    let odd = "<odd>?</odd>".repeat(60).replace("odd", "o");
+    let (warned, _) = read(METADATA, POLICY, &[RECORD, &odd].concat());
+    assert_eq!(warned.warnings.len(), 1);
+    assert!(warned.size_bytes() > short.size_bytes());
+}
+
+#[test]
 fn policies_in_any_case_and_unknown_ones_null() {
     assert_eq!(policy("<sp> REJECT </sp>").sp, Some(report::Policy::Reject));
     assert_eq!(policy("<sp>nil</sp>").sp, None);
