@@ -38,6 +38,10 @@ const SOURCES: &str = "10";
 const BIG_SOURCES: &str = "250";
 const BIG_SOURCES_AGAIN: &str = "5";
 const SUMMARY: &str = "50, import beside";
+const FIRST_VIEW: &str = "1,000";
+
+/// What the first page of the web page asks for (`crates/api/assets/pages/overview.js`).
+const OVERVIEW: &str = "/api/v1/domains?limit=200&series=true";
 
 /// All routes; where no range is given, it is the default one, and where answers may be kept, each path is another.
 pub(crate) fn routes(server: &Server, filled: &Filled) -> Result<Vec<Route>> {
@@ -64,6 +68,9 @@ fn domain_routes(filled: &Filled) -> Vec<Route> {
     let list = windows(RANGE_DAYS)
         .map(|window| format!("/api/v1/domains?{}", days(filled, window)))
         .collect();
+    let overview = windows(RANGE_DAYS)
+        .map(|window| format!("{OVERVIEW}&{}", days(filled, window)))
+        .collect();
     vec![
         route(
             "domains, the same page again",
@@ -71,6 +78,16 @@ fn domain_routes(filled: &Filled) -> Vec<Route> {
             vec!["/api/v1/domains".into()],
         ),
         route("domains, first page, 30 other days each time", "", list),
+        route(
+            "domains as the web page asks for them",
+            FIRST_VIEW,
+            vec![OVERVIEW.into()],
+        ),
+        route(
+            "domains as the web page asks for them, 30 other days each time",
+            FIRST_VIEW,
+            overview,
+        ),
         route(
             "summary, 30 days, small domain",
             "",
