@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use store::Scope;
 
 use crate::{
-    harness::{Client, Program, Service, Serving, eventually, id_of, make_token},
+    harness::{
+        Client, Database, Program, Service, Serving, eventually, id_of, make_token, raw_exchange,
+    },
     reports::Report,
 };
 
@@ -206,10 +208,10 @@ async fn tokens_that_make_no_sense_are_not_made() {
         assert_eq!(refused.problem(422), "bad_json", "{request}");
     }
     let form = admin.send(Method::POST, "/api/v1/tokens", "scope=admin");
-    assert_eq!(form.await.problem(422), "bad_json");
+    assert_eq!(form.await.problem(415), "not_json");
     let huge = json!({"scope": "read", "name": "x".repeat(1 << 20)});
     let refused = admin.post_json("/api/v1/tokens", &huge).await;
-    assert_eq!(refused.problem(400), "bad_body");
+    assert_eq!(refused.problem(413), "too_large");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,22 +229,67 @@ async fn open_access_asks_for_nothing_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn open_access_is_for_this_machine_and_for_nobody_behind_a_proxy_on_it() {
+    let service = Service::start().await;
+    for header in ["x-forwarded-for", "x-forwarded-host", "forwarded", "via"] {
+        let proxied = service.nobody().header(header, "203.0.113.9");
+        for path in ["/", "/healthz", "/api/v1/domains"] {
+            let refused = proxied.ask(path).await;
+            assert_eq!(refused.problem(403), "behind_proxy", "{header} {path}");
+            let detail = refused.json()["detail"].to_string();
+            assert!(detail.contains("http.access"), "{detail}");
+        }
+        let discarded = "/api/v1/deliveries/00000000-0000-0000-0000-000000000000";
+        let refused = proxied.send(Method::DELETE, discarded, "").await;
+        assert_eq!(refused.problem(403), "behind_proxy", "{header}");
+    }
+    // What nginx sends when it is told `proxy_pass http://127.0.0.1:8080;` and nothing else.
+    let host = service.address;
+    let request =
+        format!("GET /api/v1/domains HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let answer = raw_exchange(host, request.as_bytes()).await;
+    assert!(answer.contains("behind_proxy"), "{answer}");
+
+    let guarded = Service::guarded().await;
+    let reader = guarded.client(Scope::Read, &[]).await;
+    let proxied = reader.header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(proxied.ask("/api/v1/domains").await.status, 200);
+}
+
+/// `ruad serve` that asks for tokens, of which none may be there yet.
+async fn first_start(database: &Database) -> Serving {
+    let program = Program::new(["serve"])
+        .on(database)
+        .env("RUAD_HTTP__ACCESS", "token");
+    let serving = Serving::start(program).await;
+    serving.ready().await;
+    serving
+}
+
+/// The token that it printed.
+fn printed(serving: &Serving) -> Option<String> {
+    let said = serving.process.said();
+    let line = said.lines().find(|line| line.trim().starts_with("ruad_"));
+    line.map(|line| line.trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_token_is_made_as_soon_as_it_can_be() {
+    let database = Database::fresh().await;
+    database.execute("alter table tokens rename to away").await;
+    let serving = first_start(&database).await;
+    eventually("it waits", async || {
+        serving.process.said().contains("with the first token")
+    })
+    .await;
+    database.execute("alter table away rename to tokens").await;
+    eventually("the token is printed", async || printed(&serving).is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_prints_a_token_once() {
-    let database = crate::harness::Database::fresh().await;
-    let start = async || {
-        let program = Program::new(["serve"])
-            .on(&database)
-            .env("RUAD_HTTP__ACCESS", "token");
-        let serving = Serving::start(program).await;
-        serving.ready().await;
-        serving
-    };
-    let printed = |serving: &Serving| -> Option<String> {
-        let said = serving.process.said();
-        let line = said.lines().find(|line| line.trim().starts_with("ruad_"));
-        line.map(|line| line.trim().to_owned())
-    };
-    let serving = start().await;
+    let database = Database::fresh().await;
+    let serving = first_start(&database).await;
     eventually("the token is printed", async || printed(&serving).is_some()).await;
     let token = printed(&serving).unwrap();
 
@@ -258,7 +305,7 @@ async fn the_first_start_prints_a_token_once() {
     );
     serving.process.kill().await;
 
-    let again = start().await;
+    let again = first_start(&database).await;
     let client = Client::of(again.address).bearer(&token);
     assert_eq!(
         client.get("/api/v1/tokens").await["items"]

@@ -69,17 +69,32 @@ async fn the_command_line_makes_lists_and_revokes_tokens() {
         assert_eq!(ruad(wrong).await.code, Some(2), "{wrong:?}");
     }
     let wrong = ruad(&["create", "--scope", "read", "--domain", "*.example.com"]).await;
-    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
     Program::new(["rebuild"])
         .on(&database)
         .run()
         .await
         .succeeded();
+    let folder = tempfile::tempdir().unwrap();
+    let report = Report::new("example.com", "1").passing("192.0.2.1", 5);
+    std::fs::write(folder.path().join("1.xml"), report.xml()).unwrap();
+    let import = Program::new(["import"]).arg(folder.path()).on(&database);
+    import.run().await.succeeded();
 
     let actors: String = database
         .value("select string_agg(actor || ' ' || action, ', ' order by audit_id) from audit")
         .await;
-    assert_eq!(actors, "cli token_created, cli token_revoked, cli rebuilt");
+    assert_eq!(
+        actors,
+        "cli token_created, cli token_revoked, cli rebuilt, cli imported"
+    );
+    let counts: Value = database
+        .value("select detail from audit where action = 'imported'")
+        .await;
+    assert_eq!(
+        (&counts["reports"]["stored"], &counts["messages"]),
+        (&json!(1), &json!(5))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

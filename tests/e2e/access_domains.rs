@@ -431,7 +431,7 @@ async fn of_a_delivery_with_more_only_our_documents_are_shown() {
         .map(|document| &document["domain"])
         .collect();
     assert_eq!(domains, [OURS]);
-    for hidden in ["name", "sha256"] {
+    for hidden in ["name", "sha256", "size_bytes", "mail"] {
         assert_eq!(items[0][hidden], Value::Null, "{hidden}");
     }
     assert_eq!(items[0]["raw_kept"], false);
@@ -447,6 +447,10 @@ async fn of_a_delivery_with_more_only_our_documents_are_shown() {
     }
 
     let ours = format!("/api/v1/deliveries/{}", shared.our_delivery);
+    let kept = client.get("/api/v1/deliveries?raw_kept=true").await;
+    assert_eq!(kept["items"], json!([client.get(&ours).await]));
+    let other = client.get("/api/v1/deliveries?raw_kept=false").await;
+    assert_eq!(other["items"].as_array().unwrap().len(), 3);
     assert_eq!(client.get(&ours).await["raw_kept"], true);
     assert_eq!(client.ask(&format!("{ours}/raw")).await.status, 200);
     let retried = client
@@ -454,6 +458,59 @@ async fn of_a_delivery_with_more_only_our_documents_are_shown() {
         .await;
     assert_eq!(retried.status, 409, "{retried:?}");
     assert_eq!(client.send(Method::DELETE, &ours, "").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_delivery_that_is_still_being_read_nothing_is_shown_as_a_whole() {
+    let shared = Shared::start().await;
+    let client = shared.client(Scope::Admin).await;
+    let path = format!("/api/v1/deliveries/{}", shared.our_delivery);
+    // As a large report leaves it: what follows in the delivery may be of another domain.
+    let update = format!(
+        "update deliveries set is_complete = false where delivery_id = '{}'",
+        shared.our_delivery
+    );
+    shared.service.database.execute(&update).await;
+
+    let delivery = client.get(&path).await;
+
+    for hidden in ["name", "sha256", "size_bytes", "mail"] {
+        assert_eq!(delivery[hidden], Value::Null, "{hidden}");
+    }
+    assert_eq!(delivery["raw_kept"], false);
+    assert_eq!(delivery["documents"][0]["domain"], OURS);
+    let raw = client.ask(&format!("{path}/raw")).await;
+    assert_eq!(raw.problem(404), "not_kept");
+    let listed = client.get("/api/v1/deliveries").await;
+    assert!(listed["items"].as_array().unwrap().contains(&delivery));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_delivery_with_more_came_from_cannot_be_asked() {
+    let shared = Shared::start().await;
+    let mail = format!(
+        "update deliveries set origin = 'imap:their-file', mail_dkim_domains = '{{}}', mail_dmarc_pass = true \
+         where delivery_id = '{}'",
+        shared.mixed_delivery
+    );
+    shared.service.database.execute(&mail).await;
+    let all = shared.service.client(Scope::Read, &[]).await;
+    let client = shared.client(Scope::Read).await;
+
+    let path = format!("/api/v1/deliveries/{}", shared.mixed_delivery);
+    assert_eq!(client.get(&path).await["origin"], "imap");
+    for (filter, ours) in [
+        ("origin=imap:their-file", 0),
+        ("mail_dmarc_pass=true", 0),
+        ("origin=imap", 1),
+        // It is kept, as is what is theirs alone.
+        ("raw_kept=true&origin=imap:their-file", 0),
+    ] {
+        let path = format!("/api/v1/deliveries?{filter}");
+        let count = |answer: Value| answer["items"].as_array().unwrap().len();
+        assert_eq!(count(client.get(&path).await), ours, "{filter}");
+        assert_eq!(count(all.get(&path).await), 1 - ours, "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,8 +48,22 @@ async fn signing_in_sets_a_cookie_that_scripts_cannot_read() {
         json!({"access": "token", "scope": "read", "domains": ["example.com"], "csrf_token": null, "name": "a test, read"})
     );
     let behind_a_proxy = service.nobody().header("x-forwarded-proto", "https");
-    let cookie = sign_in(&behind_a_proxy, &token).await;
-    assert!(cookie.header("set-cookie").unwrap().ends_with("; Secure"));
+    let answer = sign_in(&behind_a_proxy, &token).await;
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-ruad_session="), "{cookie}");
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    let signed_in = behind_a_proxy.header("cookie", cookie);
+    assert_eq!(signed_in.get("/api/v1/session").await["scope"], "read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_cookies_none_counts() {
+    let service = Service::guarded().await;
+    let (admin, _) = browser(&service, Scope::Admin, &[]).await;
+    let refused = admin.header("cookie", "ruad_session=00");
+    let refused = refused.ask("/api/v1/session").await;
+    assert_eq!(refused.problem(401), "unauthenticated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +81,7 @@ async fn a_wrong_token_signs_nobody_in() {
     let form = service.nobody().header("content-type", "text/plain");
     let body = json!({ "token": token }).to_string();
     let refused = form.send(Method::POST, "/api/v1/session", body).await;
-    assert_eq!(refused.problem(422), "bad_json");
+    assert_eq!(refused.problem(415), "not_json");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,4 +178,30 @@ async fn a_token_counts_more_than_a_cookie() {
 
     let refused = admin.bearer("wrong").ask("/api/v1/session").await;
     assert_eq!(refused.problem(401), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_has_one_session_and_a_token_a_hundred() {
+    let service = Service::guarded().await;
+    let count = "select count(*) from sessions";
+    let (before, _) = browser(&service, Scope::Read, &[]).await;
+    let token = make_token(&service.database, Scope::Read, &[]).await;
+
+    let answer = sign_in(&before, &token).await;
+
+    let refused = before.ask("/api/v1/session").await;
+    assert_eq!(refused.problem(401), "unauthenticated");
+    assert_eq!(service.database.value::<i64>(count).await, 1);
+    let cookie = answer.header("set-cookie").unwrap();
+    let oldest = service
+        .nobody()
+        .header("cookie", cookie.split(';').next().unwrap());
+    for _ in 0..99 {
+        assert_eq!(sign_in(&service.nobody(), &token).await.status, 200);
+    }
+    oldest.get("/api/v1/session").await;
+    assert_eq!(sign_in(&service.nobody(), &token).await.status, 200);
+    let refused = oldest.ask("/api/v1/session").await;
+    assert_eq!(refused.problem(401), "unauthenticated");
+    assert_eq!(service.database.value::<i64>(count).await, 100);
 }

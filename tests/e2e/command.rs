@@ -46,6 +46,11 @@ async fn exit_codes_tell_what_happened() {
         (&["serve", "--listen", "nowhere"], 2),
         (&["token", "list"], 0),
         (&["token", "revoke", "nothing"], 1),
+        (
+            &["token", "create", "--scope", "read", "--domain", "*.a"],
+            2,
+        ),
+        (&["token", "create", "--scope", "read", "--name", "a\tb"], 2),
         (&["healthcheck", "--listen", "127.0.0.1:1"], 1),
     ] {
         let ended = Program::new(arguments).on(&database).run().await;
@@ -69,6 +74,17 @@ async fn a_database_that_is_away_is_our_failure() {
             .run()
             .await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(!ended.stderr.contains("hush"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_is_a_mistake() {
+    for command in ["verify", "serve"] {
+        let program = Program::new([command]).env("DATABASE_URL", "mysql://ruad:hush@db/ruad");
+        let ended = program.env("RUAD_LISTEN", "127.0.0.1:0").run().await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("database.url"), "{ended:?}");
         assert!(!ended.stderr.contains("hush"), "{ended:?}");
     }
 }
@@ -179,4 +195,38 @@ async fn serve_listens_openly_only_when_told_so() {
     let program = Program::new(["serve", "--insecure-open", "--listen", "0.0.0.0:0"]).on(&database);
     let serving = Serving::start(program).await;
     assert!(serving.address.ip().is_unspecified());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_people_are_to_sign_in_nobody_is_let_in_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ruad.toml");
+    let config = r#"
+        [http.oidc]
+        issuer = "https://login.example.org"
+        client_id = "ruad"
+        client_secret = "hush"
+        redirect_url = "https://dmarc.example.org/api/v1/session/oidc/callback"
+        [[http.oidc.grants]]
+        claim = "groups"
+        value = "mail"
+        scope = "read"
+    "#;
+    std::fs::write(&file, config).unwrap();
+    let database = Database::fresh().await;
+    let serve = || {
+        let program = Program::new(["serve", "--listen", "127.0.0.1:0"]);
+        program.on(&database).env("RUAD_CONFIG", &file)
+    };
+
+    let refused = serve().run().await;
+
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("http.access"), "{refused:?}");
+    let guarded = || serve().env("RUAD_HTTP__ACCESS", "token");
+    let missing = guarded().env("RUAD_HTTP__OIDC__CA_FILE", "/nowhere/ca.pem");
+    let refused = missing.run().await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("/nowhere/ca.pem"), "{refused:?}");
+    Serving::start(guarded()).await;
 }

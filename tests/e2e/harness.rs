@@ -31,7 +31,7 @@ pub(crate) use http::{Response, form_post, raw_exchange, send_over};
 pub(crate) use imap::{Imap, tls_connector};
 pub(crate) use mail::Mail;
 pub(crate) use openid::{OpenId, Visitor, cookie_of, grant, place};
-pub(crate) use program::{Ended, Program, Running, Serving};
+pub(crate) use program::{Ended, Program, Running, Serving, upload_to};
 pub(crate) use scripted::{Fault, Folders, Scripted};
 pub(crate) use service::{Service, query};
 pub(crate) use tokens::{Failure, Tokens};
@@ -39,12 +39,14 @@ pub(crate) use tokens::{Failure, Tokens};
 /// How long to wait for what must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Waits until a condition holds.
+/// Waits until a condition holds. What takes long is looked at less often: looking takes time from what is waited for.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < DEADLINE, "still waiting: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        let waited = start.elapsed();
+        assert!(waited < DEADLINE, "still waiting: {what}");
+        let pause = (waited / 8).clamp(Duration::from_millis(5), Duration::from_millis(50));
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -66,6 +66,37 @@ async fn a_rejected_delivery_is_listed_kept_and_discarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_listed_whatever_its_outcome() {
+    let service = Service::start().await;
+    let report = |id: &str| {
+        let report = Report::new("example.com", id).passing("192.0.2.1", 5);
+        report.passing("192.0.2.2", 6).xml()
+    };
+    let skipping = String::from_utf8(report("1")).unwrap();
+    let skipping = skipping.replace("192.0.2.2", "somewhere");
+    let kept = [
+        service.upload("<feedback/>").await,
+        service.upload(skipping).await,
+    ];
+    let other = service.upload(report("2")).await;
+    let mut newest_first = kept.map(|answer| answer.json()["delivery_id"].clone());
+    newest_first.reverse();
+
+    let ids = async |query: &str| {
+        let listed = service.list(&format!("/api/v1/deliveries?{query}")).await;
+        let ids = listed.iter().map(|item| item["delivery_id"].clone());
+        ids.collect::<Vec<_>>()
+    };
+
+    assert_eq!(ids("raw_kept=true").await, newest_first);
+    assert_eq!(ids("raw_kept=true&limit=1").await, newest_first);
+    assert_eq!(ids("raw_kept=true&outcome=stored").await, newest_first[..1]);
+    assert_eq!(ids("raw_kept=true&origin=lmtp").await, [] as [Value; 0]);
+    let others = ids("raw_kept=false").await;
+    assert_eq!(others, [other.json()["delivery_id"].clone()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trying_again_what_is_still_broken_changes_nothing() {
     let service = Service::start().await;
     let answer = service.upload("<feedback/>").await;

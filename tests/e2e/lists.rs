@@ -236,6 +236,11 @@ async fn wrong_questions_are_refused_by_name() {
             422,
             "bad_range",
         ),
+        (
+            "/api/v1/domains/example.com/summary?to=-9999-01-05",
+            422,
+            "bad_query",
+        ),
         ("/api/v1/domains?cursor=nonsense", 422, "bad_cursor"),
         ("/api/v1/sources/300.0.0.1", 422, "bad_path"),
         ("/api/v1/reports/nonsense", 422, "bad_path"),

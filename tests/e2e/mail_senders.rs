@@ -53,7 +53,7 @@ async fn submit(store: &Store, delivery: Delivery, document: Pending) {
         delivery,
         documents,
     };
-    let room = store.reserve(1).await.unwrap();
+    let room = store.reserve(&submission.documents).await.unwrap();
     store.submit(submission, room).await.unwrap();
 }
 

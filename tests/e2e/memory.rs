@@ -228,3 +228,88 @@ async fn sixteen_of_the_largest_uploads_at_a_time_take_less_than_128_mib() {
     let peak_kib = serving.process.peak_kib();
     assert!(peak_kib < 128 * 1024, "{peak_kib} KiB");
 }
+
+/// A report of as much as a record may hold, in each record: as much text as a million records of others.
+fn write_heavy(path: &Path, report_id: &str, records: usize, are_equal: bool) {
+    let empty = String::from_utf8(Report::new("example.com", report_id).xml()).unwrap();
+    let (head, tail) = empty.split_once("</feedback>").unwrap();
+    let mut file = GzEncoder::new(File::create(path).unwrap(), Compression::fast());
+    file.write_all(head.as_bytes()).unwrap();
+    for number in 0..records {
+        let text = format!(
+            "{}{}",
+            if are_equal { 0 } else { number },
+            "x".repeat(1_990)
+        );
+        let reason = format!("<reason><type>other</type><comment>{text}</comment></reason>");
+        let dkim = format!(
+            "<dkim><domain>example.com</domain><result>pass</result><human_result>{text}</human_result></dkim>"
+        );
+        let spf = "<spf><domain>example.com</domain><result>pass</result></spf>";
+        let record = format!(
+            "<record><row><source_ip>192.0.2.1</source_ip><count>1</count><policy_evaluated><disposition>none</disposition>\
+             <dkim>pass</dkim><spf>pass</spf>{}</policy_evaluated></row><identifiers><header_from>example.com</header_from>\
+             </identifiers><auth_results>{}{spf}</auth_results></record>",
+            reason.repeat(100),
+            dkim.repeat(100)
+        );
+        file.write_all(record.as_bytes()).unwrap();
+    }
+    file.write_all(format!("</feedback>{tail}").as_bytes())
+        .unwrap();
+    file.finish().unwrap();
+}
+
+/// The number of items of each page of a list.
+async fn page_lengths(serving: &Serving, path: &str) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = serving.get(&format!("{path}?limit=1000{cursor}")).await;
+        let page = page.unwrap().json();
+        lengths.push(page["items"].as_array().unwrap().len());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return lengths,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_the_largest_records_take_less_than_128_mib() {
+    const EQUAL: usize = 200;
+    const OTHER: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    write_heavy(&folder.path().join("equal.xml.gz"), "equal", EQUAL, true);
+    write_heavy(&folder.path().join("other.xml.gz"), "other", OTHER, false);
+    let database = Database::fresh().await;
+    let import = Program::new(["import"]).arg(folder.path()).on(&database);
+    import.run().await.succeeded();
+    let serving = Serving::start(Program::new(["serve"]).on(&database)).await;
+    serving.ready().await;
+
+    let reports = serving.get("/api/v1/reports").await.unwrap().json();
+    let reports = reports["items"].as_array().unwrap();
+    let of_reports = reports.iter().map(|report| {
+        let uid = report["report_uid"].as_str().unwrap();
+        let count = if report["report_id"] == "equal" {
+            EQUAL
+        } else {
+            OTHER
+        };
+        (format!("/api/v1/reports/{uid}/records"), count)
+    });
+    let of_source = "/api/v1/domains/example.com/sources/192.0.2.1/records";
+    for (path, count) in of_reports.chain([(of_source.to_owned(), EQUAL + OTHER)]) {
+        let lengths = page_lengths(&serving, &path).await;
+        assert_eq!(lengths.iter().sum::<usize>(), count, "{path}");
+        assert!(lengths.len() > 5, "{path}: {lengths:?}");
+        let export = serving.get(&format!("{path}?format=ndjson")).await.unwrap();
+        let lines = export.body.iter().filter(|byte| **byte == b'\n');
+        assert_eq!(lines.count(), count, "{path}");
+    }
+
+    assert_eq!(reports.len(), 2);
+    let peak_kib = serving.process.peak_kib();
+    assert!(peak_kib < 128 * 1024, "{peak_kib} KiB");
+}

@@ -51,6 +51,23 @@ async fn sources_are_printed_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn days_long_ago_are_a_matter_of_usage() {
+    let database = filled().await;
+    let program = |to: &str| {
+        let to = format!("--to={to}");
+        Program::new(["sources", "example.com", to.as_str()]).on(&database)
+    };
+
+    let refused = program("-9999-01-05").run().await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let first = program("0001-01-05").run().await.succeeded();
+    assert!(
+        first.stdout.contains("from 0001-01-01 to 0001-01-05"),
+        "{first:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sources_in_json_are_what_the_api_answers() {
     let service = Service::start_with(filled().await, |_| {}).await;
     for (arguments, query) in [

@@ -56,7 +56,7 @@ fn report(id: &str, count: u64) -> Report {
 }
 
 async fn submit(store: &Store, submission: Submission) -> Vec<OutcomeRow> {
-    let room = store.reserve(1).await.unwrap();
+    let room = store.reserve(&submission.documents).await.unwrap();
     store.submit(submission, room).await.unwrap()
 }
 

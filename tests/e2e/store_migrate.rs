@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+use futures_util::future::join_all;
 use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+use store::Actor;
 
 use crate::harness::Database;
 
@@ -53,8 +55,8 @@ const FILL: &str = r#"
     create table reports_before as select * from reports;
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_kept_row_by_row_is_kept_in_blocks() {
+/// A database as the first release left it.
+async fn older() -> Database {
     let database = Database::empty().await;
     let older = store::MIGRATOR
         .iter()
@@ -68,6 +70,12 @@ async fn what_was_kept_row_by_row_is_kept_in_blocks() {
         .unwrap();
     older_migrator.run(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_row_by_row_is_kept_in_blocks() {
+    let database = older().await;
     database.execute(FILL).await;
 
     let store = database.store();
@@ -88,6 +96,38 @@ async fn what_was_kept_row_by_row_is_kept_in_blocks() {
     assert_eq!(database.value::<i64>(days).await, 3);
     let blocks = "select count(*) from record_blocks where domain_id = 1";
     assert_eq!(database.value::<i64>(blocks).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_is_in_the_audit_once() {
+    let database = older().await;
+    let stores = [database.store(), database.store()];
+
+    let migrations = stores.each_ref().map(|store| async {
+        store.migrate_for(&Actor::serve()).await.unwrap();
+        store.close().await;
+    });
+    join_all(migrations).await;
+
+    let told: String = database
+        .value("select string_agg(concat_ws(' ', actor, action, subject), ', ' order by subject) from audit")
+        .await;
+    let newer = store::MIGRATOR.iter().map(|migration| migration.version);
+    let newer = newer.filter(|version| *version > ROWS);
+    let newer: Vec<String> = newer
+        .map(|version| format!("serve migrated {version}"))
+        .collect();
+    assert_eq!(told, newer.join(", "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_make_a_database_is_no_change_of_it() {
+    let database = Database::empty().await;
+    let store = database.store();
+    store.migrate_for(&Actor::cli()).await.unwrap();
+    store.close().await;
+    let rows = "select count(*) from audit";
+    assert_eq!(database.value::<i64>(rows).await, 0);
 }
 
 const RECORD_COLUMNS: &str = "domain_id, message_count, position, day, report_uid, dkim_aligned, spf_aligned, source_ip, disposition, \

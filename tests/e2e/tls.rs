@@ -94,17 +94,26 @@ async fn files_that_do_not_fit_together_end_the_start_with_a_reason() {
     ] {
         fs::write(folder.path().join(name), content).unwrap();
         let ended = program("serve", &certificates).on(&database).run().await;
-        assert_ne!(ended.code, Some(0));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(reason), "{ended:?}");
     }
+    let half = Program::new(["serve"])
+        .on(&database)
+        .env("RUAD_HTTP__TLS__KEY_FILE", &certificates.key_file);
+    let ended = half.run().await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("http.tls needs"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_is_believed_only_when_it_is_trusted() {
     let database = Database::fresh().await;
     for (trusted, expected) in [("127.0.0.0/8", true), ("192.0.2.1", false)] {
-        let program = Program::new(["serve"]).on(&database);
-        let serving = Serving::start(program.env("RUAD_HTTP__TRUSTED_PROXIES", trusted)).await;
+        let program = Program::new(["serve"])
+            .on(&database)
+            .env("RUAD_HTTP__ACCESS", "token")
+            .env("RUAD_HTTP__TRUSTED_PROXIES", trusted);
+        let serving = Serving::start(program).await;
         let request = Request::get("/healthz")
             .header("host", serving.address.to_string())
             .header("x-forwarded-proto", "https")

@@ -125,6 +125,9 @@ async fn one_upload_too_many_is_told_to_try_again() {
         200,
         "questions are answered all the same"
     );
+    let unknown = "/api/v1/deliveries/00000000-0000-0000-0000-000000000000/retry";
+    let retried = service.request(Method::POST, unknown).await;
+    assert_eq!(retried.problem(404), "unknown_delivery");
     drop(begun);
     eventually("the uploads are given up", async || {
         in_progress(&service).await == 0

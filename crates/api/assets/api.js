@@ -35,6 +35,9 @@ export async function signOut() {
   await call(["session"], { method: "DELETE" });
 }
 
+/** Whether whoever uses the page may do what needs this scope. */
+export const may = (scope) => session.scope === "admin" || session.scope === scope;
+
 /** Whether tokens and the audit are for whoever uses the page. */
 export const isAdministrator = () => session.scope === "admin" && session.domains === null;
 

@@ -1,6 +1,6 @@
 // The shell: which address shows which page, and the way from one to the next. Start reading here.
 
-import { Problem, isAdministrator, loadSession, session, signOut } from "./api.js";
+import { Problem, isAdministrator, loadSession, may, session, signOut } from "./api.js";
 import { announce, append, foreign, h, link } from "./dom.js";
 import { audit } from "./pages/audit.js";
 import { deliveries } from "./pages/deliveries.js";
@@ -31,26 +31,23 @@ const PAGES = [
 ];
 
 const PLACES = [
-  ["/", "Domains", () => has("read")],
-  ["/reports", "Reports", () => has("read")],
-  ["/deliveries", "Deliveries", () => has("read")],
-  ["/mailboxes", "Mailboxes", () => has("read") && session.domains === null],
-  ["/upload", "Upload", () => has("ingest")],
+  ["/", "Domains", () => may("read")],
+  ["/reports", "Reports", () => may("read")],
+  ["/deliveries", "Deliveries", () => may("read")],
+  ["/mailboxes", "Mailboxes", () => may("read") && session.domains === null],
+  ["/upload", "Upload", () => may("ingest")],
   ["/tokens", "Tokens", isAdministrator],
   ["/audit", "Audit", isAdministrator],
 ];
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
+const api = document.getElementById("api");
 
 let running = null;
 let known = false;
 let shownPath = null;
 let signInFailure = takeFailure();
-
-function has(scope) {
-  return session.scope === "admin" || session.scope === scope;
-}
 
 function showNav(path) {
   const places = PLACES.filter(([, , isFor]) => isFor()).map(([href, name]) => {
@@ -60,10 +57,20 @@ function showNav(path) {
   const leave = session.access === "token"
     && h("li", null, h("button", { type: "button", class: "quiet", click: leaveSession, title: session.name && `Signed in as ${session.name}` }, "Sign out"));
   nav.replaceChildren(h("ul", null, places, leave));
+  api.hidden = false;
 }
 
 async function leaveSession() {
-  await signOut();
+  try {
+    await signOut();
+  } catch (problem) {
+    // A session that has ended is what was wanted.
+    if (problem.status !== 401) {
+      running?.abort();
+      put(fault(problem), location.pathname, true, null, 0);
+      return;
+    }
+  }
   known = false;
   show();
 }
@@ -139,6 +146,7 @@ function put({ title, content }, pathname, fresh, focused, scroll) {
 function fault(error) {
   if (error.status === 401) {
     nav.replaceChildren();
+    api.hidden = true;
     const failure = signInFailure;
     signInFailure = null;
     const then = () => {

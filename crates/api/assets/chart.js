@@ -77,6 +77,8 @@ function asTable(title, data, parts, columns) {
 function keepDrawn(frame, made, layers) {
   let plot = null;
   const redraw = () => {
+    // The colours may change while another page takes the place of this one.
+    if (!frame.isConnected) return;
     plot?.destroy();
     plot = new globalThis.uPlot(made(), layers, frame);
   };

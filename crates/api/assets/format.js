@@ -54,6 +54,7 @@ export function onDay(text) {
 }
 
 export function bytes(number) {
+  if (number === null) return "not told";
   if (number < 1000) return counted(number, "byte");
   const units = ["kB", "MB", "GB"];
   let value = number / 1000;

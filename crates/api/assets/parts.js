@@ -58,19 +58,44 @@ export function facts(...items) {
 
 /**
  * A table. A column is `{ name, cell, number, wide, sort }`: `cell` makes the content from an item, numbers stand to the
- * right, wide columns give way on small screens, `sort` is `{ href, direction }`. One that `scrolls` takes little height.
- * On a phone each row is a card; the roles keep it a table for those who listen to it.
+ * right, `wide` columns do not break their lines where the table scrolls sideways, `sort` is `{ href, direction }`. One
+ * that `scrolls` takes little height.
+ * On a phone each row is a card; the roles keep it a table for those who listen to it. Cards have no head to click on, so
+ * there is a form wherever a table is sorted.
  */
 export function table(caption, columns, items, { next = null, more = null, empty = "Nothing here.", scrolls = false } = {}) {
   const body = h("tbody", { role: "rowgroup" }, items.map((item) => row(columns, item)));
-  const frame = h("div", scrolls ? { class: "table scrolls", role: "group", "aria-label": caption, tabindex: 0 } : { class: "table" },
+  const frame = h("div", { class: scrolls ? "table scrolls" : "table" },
     h("table", { role: "table" },
       h("caption", null, caption),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(head))),
       body),
     items.length === 0 && h("p", { class: "empty" }, empty));
   if (next && more) frame.append(moreButton(columns, body, next, more));
+  keepReachable(frame, caption);
   return frame;
+}
+
+const NAMES = new WeakMap();
+
+const watcher = new ResizeObserver((changes) => {
+  for (const frame of new Set(changes.map(({ target }) => target.closest(".table")))) reach(frame);
+});
+
+/** A frame that hides a part of its table can be scrolled with the keyboard, whenever that comes to be so. */
+function keepReachable(frame, name) {
+  NAMES.set(frame, name);
+  watcher.observe(frame);
+  watcher.observe(frame.querySelector("table"));
+}
+
+function reach(frame) {
+  const hides = frame.scrollWidth > frame.clientWidth || frame.scrollHeight > frame.clientHeight;
+  const attributes = { role: "group", "aria-label": NAMES.get(frame), tabindex: 0 };
+  for (const [name, value] of Object.entries(attributes)) {
+    if (hides) frame.setAttribute(name, value);
+    else frame.removeAttribute(name);
+  }
 }
 
 function kind(column) {
@@ -81,7 +106,7 @@ function head(column) {
   const { sort } = column;
   const arrow = sort && h("span", { "aria-hidden": "true", class: "arrow" }, sort.direction ? "↓" : "↕");
   return h("th", { scope: "col", role: "columnheader", class: kind(column), "aria-sort": sort?.direction },
-    sort ? link(sort.href, [column.name, arrow], { id: `sort-${column.name}` }) : column.name);
+    sort ? [link(sort.href, [column.name, arrow], { id: `sort-${column.name}` }), h("span", { class: "plain" }, column.name)] : column.name);
 }
 
 function row(columns, item) {

@@ -22,7 +22,9 @@ export function explain(...names) {
     h("dl", null, names.map((name) => [h("dt", null, MEANINGS[name][0]), h("dd", null, MEANINGS[name][1])])));
 }
 
+// Words of the API are looked up in these, so they have no names but their own.
 const DISPOSITIONS = {
+  __proto__: null,
   none: "Delivered",
   pass: "Delivered",
   quarantine: "Quarantined",
@@ -31,6 +33,7 @@ const DISPOSITIONS = {
 };
 
 const POLICIES = {
+  __proto__: null,
   none: "only watch: failing mail is delivered as usual",
   quarantine: "failing mail goes to the spam folder",
   reject: "failing mail is refused",
@@ -40,6 +43,7 @@ const POLICIES = {
 export const policyWords = (p) => POLICIES[p] ?? "not said";
 
 export const OUTCOMES = {
+  __proto__: null,
   stored: ["Stored", "good", "All of it is in the figures."],
   duplicate: ["Duplicate", "plain", "The same report was stored before; it counts once."],
   conflict: ["Conflict", "warn", "Another report with the same identity was there first, and that one is kept."],
@@ -60,7 +64,7 @@ export function outcomeBadge(outcome) {
 export function policyBadge(policy) {
   if (!policy) return badge("unknown", "plain");
   const p = policy.p ?? "?";
-  const kind = { reject: "good", quarantine: "warn" }[p] ?? "plain";
+  const kind = { __proto__: null, reject: "good", quarantine: "warn" }[p] ?? "plain";
   const part = policy.pct !== null && policy.pct !== undefined && policy.pct < 100 ? ` ${policy.pct} %` : "";
   return badge(`p=${p in POLICIES ? p : "?"}${part}${policy.testing ? " (test)" : ""}`, kind);
 }
@@ -73,7 +77,7 @@ export function alignedBadge(aligned) {
 }
 
 export function dispositionBadge(disposition) {
-  const kind = { quarantine: "warn", reject: "bad" }[disposition] ?? "plain";
+  const kind = { __proto__: null, quarantine: "warn", reject: "bad" }[disposition] ?? "plain";
   return badge(DISPOSITIONS[disposition ?? "unknown"] ?? DISPOSITIONS.unknown, kind);
 }
 

@@ -8,6 +8,8 @@ mod credentials;
 mod document;
 mod rate;
 
+use std::time::Duration;
+
 use axum::{
     extract::{self, FromRequestParts, MatchedPath, Request},
     http::{HeaderMap, Method, header, request::Parts},
@@ -15,10 +17,10 @@ use axum::{
     response::Response,
 };
 use store::{Actor, DomainList, Holder, Scope, Session, Visible};
+use tokio::time::sleep;
 
 use crate::{Error, State, body, client::Client};
 
-pub(crate) use credentials::session_cookie;
 pub(crate) use document::describe;
 pub use rate::RateLimit;
 pub(crate) use rate::Rates;
@@ -114,6 +116,12 @@ static NEEDS: [(Need, &[&str]); 7] = [
         ],
     ),
 ];
+
+/// Every route, as its method and path.
+pub(crate) fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let routes = NEEDS.iter().flat_map(|(_, routes)| routes.iter());
+    routes.filter_map(|route| route.split_once(' '))
+}
 
 /// What a route is declared to need.
 fn declared(method: &Method, path: &str) -> Option<Need> {
@@ -266,6 +274,26 @@ pub(crate) async fn admit(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
+/// Looks once more at what a request showed, while its answer goes on and on: a token may be revoked meanwhile. Each part of such
+/// an answer counts as a request; one too many comes later.
+pub(crate) async fn readmit(state: &State, request: &mut Parts) -> Result<(), Error> {
+    let route = request.extensions.get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    loop {
+        match viewer(state, route, request).await {
+            Ok(Some(viewer)) => {
+                request.extensions.insert(viewer);
+                return Ok(());
+            }
+            Ok(None) => return Ok(()),
+            Err(Error::TooManyRequests { retry_after_secs }) => {
+                sleep(Duration::from_secs(retry_after_secs)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Who asks; `None` where that does not matter.
 async fn viewer(
     state: &State,
@@ -279,9 +307,8 @@ async fn viewer(
     } else if need == Need::Nothing {
         return Ok(None);
     } else {
-        let found = credentials::find(state, &request.headers).await?;
+        let found = credentials::find(state, &request.headers, client).await?;
         let Some(viewer) = found else {
-            state.rates.refusal(client.address)?;
             let provider = state.provider.as_ref();
             return Err(Error::Unauthenticated {
                 sign_in_label: provider.map(|provider| provider.config.label.clone()),

@@ -76,6 +76,21 @@ impl Limit {
         rows.truncate(shown);
         rows.last().map(|row| encode(&key(row)))
     }
+
+    /// The same of a page that may end early because of its size.
+    pub(crate) fn cut_page<R, K: Serialize>(
+        self,
+        page: store::Page<R>,
+        key: impl FnOnce(&R) -> K,
+    ) -> (Vec<R>, Option<String>) {
+        let mut rows = page.rows;
+        if page.is_cut && rows.len() <= self.0 as usize {
+            let next = rows.last().map(|row| encode(&key(row)));
+            return (rows, next);
+        }
+        let next = self.cut(&mut rows, key);
+        (rows, next)
+    }
 }
 
 /// The place after an item in a list over a range of days. The range is part of it: a default range moves when reports

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use store::Range;
-use time::{Date, Duration};
+use time::Date;
 use utoipa::IntoParams;
 
 use crate::{
@@ -10,10 +10,43 @@ use crate::{
     cursor::{Limit, Place},
 };
 
-time::serde::format_description!(pub(crate) day, Date, "[year]-[month]-[day]");
+/// A day as clients write it and read it.
+pub(crate) mod day {
+    use serde::Deserializer;
+    use time::Date;
 
-/// Days of the default range before its last one.
-const DEFAULT_DAYS_BEFORE: i64 = 29;
+    pub(crate) use written::serialize;
+
+    time::serde::format_description!(written, Date, "[year]-[month]-[day]");
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Date, D::Error> {
+        askable(written::deserialize(from)?)
+    }
+
+    /// The same where there may be none.
+    pub(crate) mod option {
+        use serde::Deserializer;
+        use time::Date;
+
+        pub(crate) use super::written::option::serialize;
+        use super::{askable, written};
+
+        pub(crate) fn deserialize<'a, D: Deserializer<'a>>(
+            from: D,
+        ) -> Result<Option<Date>, D::Error> {
+            let day = written::option::deserialize(from)?;
+            day.map(askable).transpose()
+        }
+    }
+
+    fn askable<E: serde::de::Error>(day: Date) -> Result<Date, E> {
+        match store::is_askable(day) {
+            true => Ok(day),
+            false => Err(E::custom(format!("{day} is in no year from 1 to 9999"))),
+        }
+    }
+}
+
 /// Days of a range at most: ten years.
 const DAYS_MAX: i64 = 3660;
 
@@ -104,10 +137,10 @@ impl Asked {
     ) -> Result<Days, Error> {
         let (from, to) = match (self.from, self.to) {
             (Some(from), Some(to)) => (from, to),
-            (None, Some(to)) => (default_from(to), to),
+            (None, Some(to)) => (Range::up_to(to).from, to),
             (Some(from), None) => (from, last_day.await?.unwrap_or(today).max(from)),
             (None, None) => match last_day.await? {
-                Some(to) => (default_from(to), to),
+                Some(to) => (Range::up_to(to).from, to),
                 None => {
                     return Ok(Days {
                         range: Range {
@@ -133,10 +166,6 @@ impl Asked {
             stated: Some(range),
         })
     }
-}
-
-fn default_from(to: Date) -> Date {
-    to.saturating_sub(Duration::days(DEFAULT_DAYS_BEFORE))
 }
 
 #[cfg(test)]
@@ -169,6 +198,28 @@ mod tests {
         let expected = (date!(2013 - 02 - 14), date!(2013 - 03 - 15));
         assert_eq!(range(None, None, last_day).await, expected);
         assert_eq!(range(None, last_day, None).await, expected);
+    }
+
+    #[tokio::test]
+    async fn no_range_begins_before_the_year_1() {
+        let to = date!(0001 - 01 - 05);
+        assert_eq!(
+            range(None, Some(to), None).await,
+            (date!(0001 - 01 - 01), to)
+        );
+    }
+
+    #[test]
+    fn days_are_of_years_that_the_database_knows() {
+        #[derive(serde::Deserialize)]
+        struct Asked(#[serde(with = "day")] Date);
+        let read = |text: &str| serde_json::from_value::<Asked>(text.into());
+        for day in ["0001-01-01", "2024-02-29", "9999-12-31"] {
+            assert_eq!(read(day).unwrap().0.to_string(), day);
+        }
+        for day in ["0000-12-31", "-0001-01-01", "-9999-01-05", "2023-02-29"] {
+            assert!(read(day).is_err(), "{day}");
+        }
     }
 
     #[tokio::test]

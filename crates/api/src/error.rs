@@ -40,6 +40,15 @@ pub enum Error {
     /// A body that is not the JSON that the route takes.
     #[error("{0}")]
     BadJson(String),
+    /// A body that does not say that it is JSON, as a form of another site cannot.
+    #[error("the body must be JSON, with the content type application/json")]
+    NotJson,
+    /// A body that is too long for what the route takes.
+    #[error("a body of JSON has at most {bytes_max} bytes")]
+    LongJson {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// Nobody is known to ask.
     #[error(
         "this needs a token that is known and neither expired nor revoked: send it as `Authorization: Bearer`, or sign in; \
@@ -106,9 +115,16 @@ pub enum Error {
     Busy,
     /// The request names another host than this one.
     #[error(
-        "the API listens on loopback only and asks for no token, so the host must be localhost, 127.0.0.1 or [::1]"
+        "the API listens on loopback only and asks for no token, so the host must be localhost or a loopback address such as \
+         127.0.0.1"
     )]
     ForbiddenHost,
+    /// Somebody comes through a proxy where no token is asked for.
+    #[error(
+        "this came through a proxy, and without tokens whoever reaches the proxy could read and delete everything: set \
+         http.access = \"token\" in the configuration of ruad"
+    )]
+    BehindProxy,
     /// A web page of another host wants to change something.
     #[error("requests that change something are refused from pages of other origins")]
     ForbiddenOrigin,
@@ -167,6 +183,8 @@ impl Error {
             Self::BadBody(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::BadMultipart(_) => (StatusCode::BAD_REQUEST, "bad_multipart"),
             Self::BadJson(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_json"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json"),
+            Self::LongJson { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests"),
@@ -183,10 +201,14 @@ impl Error {
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "timeout"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::ForbiddenHost => (StatusCode::FORBIDDEN, "forbidden_host"),
+            Self::BehindProxy => (StatusCode::FORBIDDEN, "behind_proxy"),
             Self::ForbiddenOrigin => (StatusCode::FORBIDDEN, "forbidden_origin"),
             Self::OldHttp => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "old_http"),
             // An upload is never lost to a fault of ours, whatever it is: it is to be tried again.
             Self::Intake(_) | Self::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Store(error) if error.is_too_slow() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too_slow")
+            }
             Self::Store(_) if self.is_passing() => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Store(_) | Self::Task(_) | Self::Export(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
@@ -218,6 +240,9 @@ impl Error {
             tracing::error!(error = %self, "a request failed");
         }
         match status {
+            StatusCode::SERVICE_UNAVAILABLE if self.code() == "too_slow" => {
+                "this takes the database too long: ask for fewer days or a shorter list, or try again later".into()
+            }
             StatusCode::SERVICE_UNAVAILABLE => {
                 "this is not possible at the moment; nothing is lost, try again".into()
             }
@@ -257,6 +282,8 @@ impl IntoResponse for Error {
         match code {
             "busy" => _ = set(header::RETRY_AFTER, "1"),
             "unavailable" => _ = set(header::RETRY_AFTER, "5"),
+            // Soon, it would only be as slow again.
+            "too_slow" => _ = set(header::RETRY_AFTER, "30"),
             "unauthenticated" => _ = set(header::WWW_AUTHENTICATE, "Bearer realm=\"ruad\""),
             "timeout" => _ = set(header::CONNECTION, "close"),
             _ => {}

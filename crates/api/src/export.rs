@@ -13,7 +13,7 @@ use std::{collections::HashMap, io, sync::LazyLock};
 
 use axum::{
     body::{self, Body},
-    extract::{MatchedPath, Request},
+    extract::{self, MatchedPath, Request},
     http::{HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts},
     middleware::Next,
     response::Response,
@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 pub use self::csv::csv_cell;
 pub(crate) use self::describe::describe;
 use self::format::{Asked, Format};
-use crate::{Error, cursor, routes};
+use crate::{Error, State, access, cursor, routes};
 
 /// Items asked for at a time.
 const PAGE: u32 = 1_000;
@@ -60,7 +60,11 @@ static LISTS: LazyLock<HashMap<String, List>> = LazyLock::new(|| {
 });
 
 /// Answers requests for lists in the form they ask for, and leaves all others alone.
-pub(crate) async fn export(mut request: Request, next: Next) -> Result<Response, Error> {
+pub(crate) async fn export(
+    extract::State(state): extract::State<State>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Error> {
     let path = request.extensions().get::<MatchedPath>();
     let Some(list) = path.and_then(|path| LISTS.get(path.as_str())) else {
         return Ok(next.run(request).await);
@@ -81,6 +85,7 @@ pub(crate) async fn export(mut request: Request, next: Next) -> Result<Response,
             format,
             page: list.page.filter(|_| asked.limit.is_none()),
             query: asked.query,
+            state,
             parts: request.into_parts().0,
             next,
         };
@@ -99,6 +104,7 @@ struct Export {
     page: Option<u32>,
     /// The parameters but for `cursor` and `format`.
     query: Vec<String>,
+    state: State,
     parts: Parts,
     next: Next,
 }
@@ -139,7 +145,7 @@ impl Export {
             Some(_) if self.parts.version < Version::HTTP_11 => return Err(Error::OldHttp),
             Some(cursor) => {
                 let rest = stream::try_unfold(Some((self, cursor)), |rest| async {
-                    let Some((export, cursor)) = rest else {
+                    let Some((mut export, cursor)) = rest else {
                         return Ok(None);
                     };
                     let (piece, cursor) = export.piece(&cursor).await.inspect_err(|error| {
@@ -157,7 +163,9 @@ impl Export {
 
     /// The items from a cursor on, and the cursor to what follows them. An error breaks the connection: the status has
     /// been sent, and nothing else tells the client.
-    async fn piece(&self, cursor: &str) -> io::Result<(Bytes, Option<String>)> {
+    async fn piece(&mut self, cursor: &str) -> io::Result<(Bytes, Option<String>)> {
+        let readmitted = access::readmit(&self.state, &mut self.parts).await;
+        readmitted.map_err(io::Error::other)?;
         let response = self.ask(Some(cursor)).await.map_err(io::Error::other)?;
         let status = response.status();
         let body = collect(response).await?;

@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{header, request::Parts},
 };
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -72,17 +73,23 @@ impl<T: DeserializeOwned> FromRequest<State> for JsonBody<T> {
             .and_then(|value| value.split(';').next())
             .is_some_and(|mime| mime.trim().eq_ignore_ascii_case("application/json"));
         if !is_json {
-            return Err(Error::BadJson(
-                "the body must be JSON, with the content type application/json".into(),
-            ));
+            return Err(Error::NotJson);
         }
         let body = to_bytes(request.into_body(), JSON_BYTES_MAX);
         let body = timeout(state.config.idle_timeout(), body).await;
-        let bytes = body
-            .map_err(|_| Error::Slow)?
-            .map_err(|error| Error::BadBody(error.to_string()))?;
+        let bytes = body.map_err(|_| Error::Slow)?.map_err(refuse)?;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Error::BadJson(error.to_string()))
     }
+}
+
+fn refuse(error: axum::Error) -> Error {
+    let error = error.into_inner();
+    if error.is::<LengthLimitError>() {
+        return Error::LongJson {
+            bytes_max: JSON_BYTES_MAX,
+        };
+    }
+    Error::BadBody(error.to_string())
 }

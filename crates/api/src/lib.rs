@@ -8,6 +8,7 @@ mod access;
 mod body;
 mod client;
 mod config;
+mod cookie;
 mod cursor;
 mod days;
 mod error;

@@ -3,6 +3,7 @@
 mod load;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::{Display, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,13 +12,14 @@ use std::{
 
 use axum::{
     extract::{self, MatchedPath, Request},
+    http::Method,
     middleware::Next,
     response::Response,
 };
 
-use store::{Histogram, Mailbox, Store};
+use store::{Histogram, Mailbox, Outcome, Store};
 
-use crate::State;
+use crate::{State, access};
 
 /// What was counted since the start.
 #[derive(Debug, Default)]
@@ -25,16 +27,74 @@ pub(crate) struct Metrics {
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     /// By outcome.
     uploads: BTreeMap<&'static str, u64>,
     /// By code.
     refusals: BTreeMap<&'static str, u64>,
-    /// By route and class of the status.
-    requests: BTreeMap<(String, u16), u64>,
-    /// By route.
-    durations: BTreeMap<String, Histogram>,
+    /// By what was asked for and class of the status.
+    requests: BTreeMap<(Asked, u16), u64>,
+    /// By what was asked for.
+    durations: BTreeMap<Asked, Histogram>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    route: Cow<'static, str>,
+    method: &'static str,
+}
+
+/// Why uploads are refused.
+const REFUSALS: [&str; 7] = [
+    "bad_body",
+    "bad_multipart",
+    "busy",
+    "internal",
+    "timeout",
+    "too_large",
+    "unavailable",
+];
+
+/// Classes of status that routes answer with.
+const CLASSES: [u16; 3] = [2, 4, 5];
+
+impl Default for Counts {
+    /// Whatever may be counted is there from the beginning: Prometheus does not see a counter rise that begins at 1.
+    fn default() -> Self {
+        let outcomes = [
+            Outcome::Stored,
+            Outcome::Duplicate,
+            Outcome::Conflict,
+            Outcome::Rejected,
+            Outcome::NotAggregate,
+        ];
+        let requests = access::routes().flat_map(|(method, route)| {
+            let route = Cow::Borrowed(route);
+            let asked = Asked { route, method };
+            CLASSES.map(|class| ((asked.clone(), class), 0))
+        });
+        Self {
+            uploads: outcomes.map(|outcome| (outcome.as_str(), 0)).into(),
+            refusals: REFUSALS.map(|code| (code, 0)).into(),
+            requests: requests.collect(),
+            durations: BTreeMap::new(),
+        }
+    }
+}
+
+/// Methods are for clients to make up; labels are not.
+fn known_method(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
+    let known = known.into_iter().find(|known| method == known);
+    known.unwrap_or("other")
+}
+
+impl Asked {
+    fn labels(&self) -> [(&'static str, &str); 2] {
+        [("route", &*self.route), ("method", self.method)]
+    }
 }
 
 impl Metrics {
@@ -46,11 +106,11 @@ impl Metrics {
         *self.counts().refusals.entry(code).or_default() += 1;
     }
 
-    fn count_request(&self, route: String, status: u16, duration: Duration) {
+    fn count_request(&self, asked: Asked, status: u16, duration: Duration) {
         let mut counts = self.counts();
-        let durations = counts.durations.entry(route.clone()).or_default();
+        let durations = counts.durations.entry(asked.clone()).or_default();
         durations.add(duration);
-        *counts.requests.entry((route, status / 100)).or_default() += 1;
+        *counts.requests.entry((asked, status / 100)).or_default() += 1;
     }
 
     /// The text for Prometheus.
@@ -118,10 +178,11 @@ impl Metrics {
             &mut text,
             "ruad_http_requests_total",
             "counter",
-            "Answered requests by route and class of the status.",
+            "Answered requests by route, method and class of the status.",
         );
-        for ((route, class), &count) in &counts.requests {
-            let labels = [("route", route.as_str()), ("status", &format!("{class}xx"))];
+        for ((asked, class), &count) in &counts.requests {
+            let [route, method] = asked.labels();
+            let labels = [route, method, ("status", &format!("{class}xx"))];
             sample(&mut text, "ruad_http_requests_total", &labels, count);
         }
         load::write_durations(&mut text, &counts.durations);
@@ -146,11 +207,14 @@ pub(crate) async fn count_requests(
     next: Next,
 ) -> Response {
     let begin = Instant::now();
+    let asked = Asked {
+        route: route.map_or("unknown".into(), |route| route.as_str().to_owned().into()),
+        method: known_method(request.method()),
+    };
     let response = next.run(request).await;
-    let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
     state
         .metrics
-        .count_request(route, response.status().as_u16(), begin.elapsed());
+        .count_request(asked, response.status().as_u16(), begin.elapsed());
     response
 }
 
@@ -210,19 +274,25 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count_upload("stored");
         metrics.count_upload("stored");
-        metrics.count_request(
-            "/api/v1/sources/{ip}".into(),
-            422,
-            Duration::from_millis(20),
-        );
+        let asked = |route: &'static str, method: &str| Asked {
+            route: route.into(),
+            method: known_method(&method.parse().unwrap()),
+        };
+        let sources = asked("/api/v1/sources/{ip}", "GET");
+        metrics.count_request(sources, 422, Duration::from_millis(20));
+        metrics.count_request(asked("unknown", "BREW"), 404, Duration::ZERO);
         let text = metrics.text(3, None, &[]);
         for line in [
             "ruad_uploads_total{outcome=\"stored\"} 2\n",
             "ruad_uploads_in_progress 3\n",
-            "ruad_http_requests_total{route=\"/api/v1/sources/{ip}\",status=\"4xx\"} 1\n",
-            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",le=\"0.01\"} 0\n",
-            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",le=\"+Inf\"} 1\n",
-            "ruad_http_request_duration_seconds_count{route=\"/api/v1/sources/{ip}\"} 1\n",
+            "ruad_uploads_total{outcome=\"rejected\"} 0\n",
+            "ruad_uploads_refused_total{code=\"busy\"} 0\n",
+            "ruad_http_requests_total{route=\"/api/v1/sources/{ip}\",method=\"GET\",status=\"4xx\"} 1\n",
+            "ruad_http_requests_total{route=\"/api/v1/reports\",method=\"POST\",status=\"5xx\"} 0\n",
+            "ruad_http_requests_total{route=\"unknown\",method=\"other\",status=\"4xx\"} 1\n",
+            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",method=\"GET\",le=\"0.01\"} 0\n",
+            "ruad_http_request_duration_seconds_bucket{route=\"/api/v1/sources/{ip}\",method=\"GET\",le=\"+Inf\"} 1\n",
+            "ruad_http_request_duration_seconds_count{route=\"/api/v1/sources/{ip}\",method=\"GET\"} 1\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

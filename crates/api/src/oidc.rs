@@ -11,13 +11,10 @@ mod failure;
 mod http;
 mod provider;
 
-pub(crate) use attempt::{Attempt, attempt_cookie, attempt_in};
+pub(crate) use attempt::{ATTEMPT_SECS, Attempt};
 pub use config::{Grant, OidcConfig};
 pub(crate) use failure::Failure;
 pub use provider::{OidcError, Provider};
-
-/// Where a sign-in begins.
-pub(crate) const BEGIN: &str = "/api/v1/session/oidc";
 
 /// Where the provider sends a browser back to.
 pub(crate) const CALLBACK: &str = "/api/v1/session/oidc/callback";

@@ -98,7 +98,10 @@ pub(crate) fn router(state: State) -> Router {
         .fallback(async || Error::UnknownRoute)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         // Innermost: a list is asked for each page as if the client had asked.
-        .layer(middleware::from_fn(export::export))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            export::export,
+        ))
         // Uploads have their own limit, which holds while they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(state.clone(), access::admit))

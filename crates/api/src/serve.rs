@@ -26,13 +26,17 @@ use crate::{State, Tls, client::Peer, routes::router};
 /// Connections at a time; more wait in the kernel until one ends.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// How long running requests may go on after the shutdown.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long running requests and uploads may go on after the shutdown. Whoever stops containers kills after ten seconds, and the
+/// database is to be closed before.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// How long they may take to end once they are broken off.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait when the system has no room for a connection, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves until the shutdown, then lets running requests and uploads finish for at most ten seconds.
+/// Serves until the shutdown, then lets running requests and uploads finish for at most six seconds.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -52,15 +56,15 @@ pub async fn serve(
     let rates = state.rates.clone();
     let until = shutdown.clone();
     tasks.spawn(async move { until.run_until_cancelled(rates.keep_small()).await });
+    let abort = state.abort.clone().drop_guard();
     let connection = Connection {
         http,
         tls,
         header_timeout: state.config.header_timeout(),
+        abort: state.abort.clone(),
         router: router(state),
         shutdown: shutdown.clone(),
-        abort: CancellationToken::new(),
     };
-    let abort = connection.abort.clone().drop_guard();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async {
         while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
@@ -82,10 +86,11 @@ pub async fn serve(
     if timeout(GRACE, tasks.wait()).await.is_err() {
         tracing::warn!(
             unfinished = tasks.len(),
-            "requests were cut off at shutdown"
+            "requests and uploads were broken off at shutdown; nothing of them was acknowledged"
         );
+        drop(abort);
+        _ = timeout(ABORT_TIMEOUT, tasks.wait()).await;
     }
-    drop(abort);
 }
 
 /// A client that went away before it was accepted is no reason to wait; anything else is out of our hands for a while.

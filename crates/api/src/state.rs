@@ -1,12 +1,12 @@
 //! What the handlers share.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use ingest::Intake;
-use store::Store;
+use store::{Readiness, Store};
 use time::{Date, Duration, OffsetDateTime};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Config, access::Rates, metrics::Metrics, oidc::Provider};
 
@@ -30,12 +30,19 @@ pub struct State {
     pub asks_for_token: bool,
     /// Where people sign in who have no token. None unless it is set.
     pub provider: Option<Arc<Provider>>,
+    /// The mailboxes of this configuration; the database also knows those of others, and those of the past. None unless they
+    /// are set.
+    pub mailboxes: Arc<BTreeSet<String>>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) large_uploads: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// How the database did when it was last asked, and when that was. Held while it is asked.
+    pub(crate) readiness: Arc<Mutex<Option<(Readiness, Instant)>>>,
     pub(crate) rates: Arc<Rates>,
     /// Connections, and whatever must go on when the client is gone.
     pub(crate) tasks: TaskTracker,
+    /// Cancelled when a stop has waited long enough for them.
+    pub(crate) abort: CancellationToken,
 }
 
 impl State {
@@ -47,11 +54,14 @@ impl State {
             loopback_only: true,
             asks_for_token: true,
             provider: None,
+            mailboxes: Arc::default(),
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
             large_uploads: Arc::new(Semaphore::new(LARGE_MAX)),
             metrics: Arc::default(),
+            readiness: Arc::default(),
             rates: Arc::new(Rates::new(&config.rate_limit)),
             tasks: TaskTracker::new(),
+            abort: CancellationToken::new(),
             config: Arc::new(config),
         }
     }

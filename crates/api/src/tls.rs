@@ -35,6 +35,24 @@ pub struct TlsConfig {
     pub key_file: Option<PathBuf>,
 }
 
+impl TlsConfig {
+    /// Finds what cannot work, without a look at the files.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.files().map(drop)
+    }
+
+    fn files(&self) -> Result<Option<Files>, TlsError> {
+        match (&self.certificate_file, &self.key_file) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (Some(_), None) | (None, Some(_)) => Err(TlsError::Incomplete),
+        }
+    }
+}
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -105,13 +123,8 @@ impl std::fmt::Debug for Pem {
 impl Tls {
     /// Reads the files; `None` when none are named.
     pub fn open(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
-        let files = match (&config.certificate_file, &config.key_file) {
-            (None, None) => return Ok(None),
-            (Some(certificate), Some(key)) => Files {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            },
-            _ => return Err(TlsError::Incomplete),
+        let Some(files) = config.files()? else {
+            return Ok(None);
         };
         let pem = files.read()?;
         let current = RwLock::new(Current {

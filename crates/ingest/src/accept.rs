@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     AllowedDomains,
-    read::{Documents, LargeHead, Rules, Step, read},
+    read::{Documents, LargeHead, Rules, Step, read, read_together},
 };
 
 /// One thing handed over. Cheap to clone, so that it can be tried again.
@@ -107,6 +107,14 @@ impl Intake {
         done.map_err(|error| Error::Read(io::Error::other(error)))
     }
 
+    fn rules(&self) -> Rules {
+        Rules {
+            limits: Arc::clone(&self.limits),
+            domains: Arc::clone(&self.domains),
+            restriction: self.restriction.clone(),
+        }
+    }
+
     /// The same intake with a reader of its own, for deliveries that must not wait for those of this one.
     pub(crate) fn aside(&self) -> Self {
         Self {
@@ -145,11 +153,7 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
         .acquire_owned()
         .await
         .map_err(|_| store::Error::Closed)?;
-    let rules = Rules {
-        limits: Arc::clone(&intake.limits),
-        domains: Arc::clone(&intake.domains),
-        restriction: intake.restriction.clone(),
-    };
+    let rules = intake.rules();
     let (sender, mut steps) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         read(delivery, &rules, &sender);
@@ -159,6 +163,7 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
         delivery,
         documents,
         large,
+        ..
     } = next_documents(&mut steps).await?;
     Ok(Parsed {
         delivery,
@@ -167,10 +172,28 @@ pub(crate) async fn parse(intake: &Intake, delivery: Delivery) -> Result<Parsed,
     })
 }
 
+/// Reads small deliveries together: a thread that is woken for each of them costs more than it does. `None` for one that
+/// is left to [`parse`].
+pub(crate) async fn parse_together(
+    intake: &Intake,
+    deliveries: Vec<Delivery>,
+) -> Result<Vec<Option<Result<Parsed, Error>>>, Error> {
+    let rules = intake.rules();
+    let parsed = |documents: Documents| Parsed {
+        delivery: documents.delivery,
+        documents: documents.documents,
+        large: None,
+    };
+    let read = intake.on_a_core(move || read_together(deliveries, &rules));
+    let together = read.await?.into_iter();
+    Ok(together
+        .map(|read| Some(read?.map(parsed).map_err(Error::Read)))
+        .collect())
+}
+
 /// Waits until the writers have room for a parsed delivery.
 pub(crate) async fn reserve(intake: &Intake, parsed: &Parsed) -> Result<Room, Error> {
-    let record_count = parsed.documents.iter().map(Pending::record_count).sum();
-    Ok(intake.store.reserve(record_count).await?)
+    Ok(intake.store.reserve(&parsed.documents).await?)
 }
 
 /// Stores what was parsed. The delivery takes its place in the queue when the future is first polled.

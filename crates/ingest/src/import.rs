@@ -1,8 +1,10 @@
 //! Taking in files by the thousand: parsing on all cores, storing in the order of the files.
 
+mod batch;
+
 use std::{path::PathBuf, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use store::Outcome;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
@@ -10,12 +12,17 @@ use uuid::Uuid;
 
 use crate::{
     Accepted, Delivery, Error, Found, Intake, accept,
-    accept::{Parsed, parse, reserve, settle},
+    accept::{Parsed, parse, parse_together, reserve, settle},
     find,
 };
 
-/// Deliveries that are parsed ahead of the one whose turn it is to be stored.
-const PARSED_AHEAD: usize = 8;
+use self::batch::{Batch, Batches};
+
+/// Batches that are found ahead of those being parsed.
+const FOUND_AHEAD: usize = 4;
+
+/// Batches that are parsed ahead of the delivery whose turn it is to be stored.
+const PARSED_AHEAD: usize = 4;
 
 /// Deliveries that wait for their commit at a time; what they hold is bounded by the store's room.
 const WAITING_MAX: usize = 1_024;
@@ -116,18 +123,19 @@ pub async fn import(
     mut stop: watch::Receiver<bool>,
     notice: &(dyn Fn(Notice<'_>) + Sync),
 ) -> Result<Imported, Error> {
-    let (sender, mut found) = mpsc::channel::<Found>(64);
+    let (sender, mut found) = mpsc::channel(FOUND_AHEAD);
     let message_bytes_max = intake.limits.message_bytes;
     let paths = import.paths.clone();
     let finder = tokio::task::spawn_blocking(move || {
-        find(&paths, message_bytes_max, &mut |found| {
-            sender.blocking_send(found).is_ok()
-        });
+        let mut batches = Batches::new(sender);
+        find(&paths, message_bytes_max, &mut |found| batches.add(found));
+        batches.finish();
     });
 
     // While the database is away, the deliveries parsed ahead hold the readers and nobody polls them, because all that may
-    // wait for their commit are waiting. Those have a reader of their own to be tried again.
-    let aside = &intake.aside();
+    // wait for their commit are waiting. Those have a reader of their own to be tried again, and so have those that were
+    // found in a batch but have to be parsed by themselves, for which all behind them wait.
+    let (aside, behind) = (&intake.aside(), &intake.aside());
     let mut imported = Imported::default();
     {
         let listed = stream::poll_fn(|context| found.poll_recv(context))
@@ -137,14 +145,16 @@ pub async fn import(
                     std::future::pending::<()>().await;
                 }
             })
-            .inspect(|_| notice(Notice::Found));
-        let parsed = listed
-            .map(|found| parse_found(intake, found, import.received_at))
-            .buffered(PARSED_AHEAD);
-        let in_order = parsed.then(async |(name, item)| {
+            .inspect(|batch: &Batch| (0..batch.len()).for_each(|_| notice(Notice::Found)));
+        let in_order = parsed(intake, listed, import.received_at).then(async |(name, item)| {
+            let room = async |delivery, parsed| {
+                let room = reserve(intake, &parsed).await?;
+                Ok((delivery, parsed, room))
+            };
             let item = match item {
-                Ok((delivery, parsed)) => match reserve(intake, &parsed).await {
-                    Ok(room) => Ok((delivery, parsed, room)),
+                Ok((delivery, Some(parsed))) => room(delivery, parsed).await,
+                Ok((delivery, None)) => match parse(behind, delivery.clone()).await {
+                    Ok(parsed) => room(delivery, parsed).await,
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
@@ -190,29 +200,57 @@ pub async fn import(
     Ok(imported)
 }
 
-async fn parse_found(
+/// Something found, with what was read of it: `None` if it has to be parsed by itself when its turn comes.
+type Read = (String, Result<(Delivery, Option<Parsed>), Error>);
+
+/// Parses batches, several at a time; what is in them comes out in order.
+fn parsed(
     intake: &Intake,
-    found: Found,
+    batches: impl Stream<Item = Batch>,
     received_at: OffsetDateTime,
-) -> (String, Result<(Delivery, Parsed), Error>) {
-    let Found { name, body } = found;
-    let parsed = match body {
-        Ok(body) => {
-            let delivery = Delivery {
-                delivery_id: Uuid::now_v7(),
-                origin: "file".into(),
-                name: Some(name.clone()),
-                received_at,
-                body,
-                authenticity: None,
-            };
-            parse(intake, delivery.clone())
-                .await
-                .map(|parsed| (delivery, parsed))
-        }
-        Err(error) => Err(Error::Read(error)),
-    };
-    (name, parsed)
+) -> impl Stream<Item = Read> {
+    batches
+        .map(move |batch| parse_batch(intake, batch, received_at))
+        .buffered(PARSED_AHEAD)
+        .map(stream::iter)
+        .flatten()
+}
+
+async fn parse_batch(intake: &Intake, batch: Batch, received_at: OffsetDateTime) -> Vec<Read> {
+    let mut deliveries = Vec::with_capacity(batch.len());
+    let mut found = Vec::with_capacity(batch.len());
+    for Found { name, body } in batch.into_found() {
+        let delivery = body.map(|body| Delivery {
+            delivery_id: Uuid::now_v7(),
+            origin: "file".into(),
+            name: Some(name.clone()),
+            received_at,
+            body,
+            authenticity: None,
+        });
+        deliveries.extend(delivery.as_ref().ok().cloned());
+        found.push((name, delivery.map_err(Error::Read)));
+    }
+    // One that is alone may be large: it needs somebody who takes what is read of it piece by piece.
+    let mut parsed = match &mut deliveries[..] {
+        [alone] => match parse(intake, alone.clone()).await {
+            Ok(parsed) => vec![Some(Ok(parsed))],
+            Err(error) => vec![Some(Err(error))],
+        },
+        _ => match parse_together(intake, deliveries).await {
+            Ok(parsed) => parsed,
+            Err(error) => vec![Some(Err(error))],
+        },
+    }
+    .into_iter();
+    let read = found.into_iter().map(|(name, delivery)| {
+        let read = delivery.and_then(|delivery| {
+            let parsed = parsed.next().flatten().transpose()?;
+            Ok((delivery, parsed))
+        });
+        (name, read)
+    });
+    read.collect()
 }
 
 /// Waits for the database and takes the delivery in again, from its bytes.

@@ -33,8 +33,8 @@ use session::{Rules, Session};
 
 pub use listener::Listener;
 
-/// How long mail that is on its way in may take after the shutdown.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long mail that is on its way in may take after the shutdown, of which all must be over within ten seconds.
+const GRACE: Duration = Duration::from_secs(6);
 
 /// How long to wait when the system has no room for a connection, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl Config {
     }
 }
 
-/// Takes mail until the shutdown, then finishes the mails at hand, for at most ten seconds.
+/// Takes mail until the shutdown, then finishes the mails at hand, for at most six seconds.
 pub async fn serve(
     listener: Listener,
     config: Config,

@@ -6,7 +6,7 @@ mod csv;
 mod json;
 mod piece;
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{fs::File, io};
 
 use crate::Found;
 
@@ -18,20 +18,17 @@ pub(crate) enum KeptIn {
 }
 
 /// Tells parsedmarc's output by its beginning: a list of reports, or one report after the other, or the columns of CSV.
-pub(crate) fn kept_in(file: &File) -> io::Result<Option<KeptIn>> {
-    let mut start = [0; 1024];
-    let length = file.read_at(&mut start, 0)?;
-    let text = &start[..length];
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+pub(crate) fn kept_in(start: &[u8]) -> Option<KeptIn> {
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     if text.starts_with(b"xml_schema,org_name,") {
-        return Ok(Some(KeptIn::Csv));
+        return Some(KeptIn::Csv);
     }
     let between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'[' | b',' | b']');
     let begin = text.iter().position(|byte| !between(byte));
     let inside = begin.and_then(|begin| text[begin..].strip_prefix(b"{"));
     let inside = inside.unwrap_or_default().trim_ascii_start();
     let is_json = inside.starts_with(b"\"xml_schema\"") || inside.starts_with(json::WRAPPER_KEY);
-    Ok(is_json.then_some(KeptIn::Json))
+    is_json.then_some(KeptIn::Json)
 }
 
 /// Visits the reports in a file. Returns what `visit` did.

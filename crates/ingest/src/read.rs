@@ -18,7 +18,7 @@ use crate::{AllowedDomains, Delivery};
 /// Reports with more records than this, or in deliveries with more before them, are streamed into the database.
 const HELD_RECORDS_MAX: usize = 5_000;
 
-/// They are few, but may be large: a report that takes more is streamed as well.
+/// They are few, but may be large: a report that takes more, with those before it, is streamed as well.
 const HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Records of a streamed report that are handed on at a time.
@@ -45,6 +45,21 @@ pub(crate) struct Documents {
     pub(crate) documents: Vec<Pending>,
     /// The report behind them that is streamed; without it, the delivery ends here.
     pub(crate) large: Option<LargeHead>,
+    /// What is held at its end, other deliveries that are read together included.
+    held: Held,
+}
+
+/// What waits in memory: records, and what they and their reports take there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    records: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn is_full(self) -> bool {
+        self.records > HELD_RECORDS_MAX || self.bytes > HELD_BYTES_MAX
+    }
 }
 
 /// What is known of a large report before its records.
@@ -60,9 +75,13 @@ pub(crate) struct Rules {
     pub(crate) restriction: Option<Arc<DomainList>>,
 }
 
-/// Whoever waits for the steps has gone away, or our own failure.
+/// Why reading a delivery ends before its end.
 enum Stop {
+    /// Whoever waits for the steps has gone away.
     Unheard,
+    /// There is a large report, and nobody to stream it to.
+    Large,
+    /// Our own failure.
     Failed(io::Error),
 }
 
@@ -75,24 +94,53 @@ impl From<io::Error> for Stop {
 /// Reads a delivery to its end.
 pub(crate) fn read(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) {
     let delivery_id = delivery.delivery_id;
-    match read_documents(delivery, rules, steps) {
-        Ok(()) => {}
-        Err(Stop::Failed(error)) => _ = steps.blocking_send(Step::Failed(error)),
-        Err(Stop::Unheard) => {
+    let last = match read_documents(delivery, rules, Some(steps), Held::default()) {
+        Ok(documents) => Step::Documents(Box::new(documents)),
+        Err(Stop::Failed(error)) => Step::Failed(error),
+        Err(Stop::Unheard | Stop::Large) => {
             tracing::debug!(delivery.id = %delivery_id, "nobody waits for the delivery any more");
+            return;
         }
-    }
+    };
+    _ = steps.blocking_send(last);
 }
 
-fn read_documents(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) -> Result<(), Stop> {
+/// Reads small deliveries one after the other. `None` for one that has to be read by itself, because its reports are not
+/// small after all, or those before it are as much as may be held.
+pub(crate) fn read_together(
+    deliveries: Vec<Delivery>,
+    rules: &Rules,
+) -> Vec<Option<io::Result<Documents>>> {
+    let mut held = Held::default();
+    let mut read = |delivery| {
+        if held.is_full() {
+            return None;
+        }
+        match read_documents(delivery, rules, None, held) {
+            Ok(documents) => {
+                held = documents.held;
+                Some(Ok(documents))
+            }
+            Err(Stop::Failed(error)) => Some(Err(error)),
+            Err(Stop::Unheard | Stop::Large) => None,
+        }
+    };
+    deliveries.into_iter().map(&mut read).collect()
+}
+
+fn read_documents(
+    delivery: Delivery,
+    rules: &Rules,
+    steps: Option<&Sender<Step>>,
+    held: Held,
+) -> Result<Documents, Stop> {
     let (size_bytes, sha256) = measure(&delivery.body)?;
     let mut reader = Reader {
         delivery: for_ledger(delivery, size_bytes, Some(sha256)),
         rules,
         steps,
         documents: Vec::new(),
-        held: 0,
-        held_bytes: 0,
+        held,
         is_streaming: false,
     };
     match catch_unwind(AssertUnwindSafe(|| {
@@ -106,49 +154,21 @@ fn read_documents(delivery: Delivery, rules: &Rules, steps: &Sender<Step>) -> Re
         Ok(Err(error)) => return Err(Stop::Failed(io::Error::other(error))),
         Err(_) => reader.settle(defect(String::new())),
     }
-    reader.hand_on(None)
+    Ok(reader.take(None))
 }
 
 /// The reading of one delivery.
 struct Reader<'a> {
     delivery: store::Delivery,
     rules: &'a Rules,
-    steps: &'a Sender<Step>,
+    /// Who streams large reports.
+    steps: Option<&'a Sender<Step>>,
     /// Documents not handed on yet.
     documents: Vec<Pending>,
-    /// Records that are held of this delivery, handed on or not.
-    held: usize,
-    /// What they take.
-    held_bytes: usize,
+    /// What is held of this delivery and those before it, handed on or not.
+    held: Held,
     /// Whether the head of a large report was handed on and its end was not.
     is_streaming: bool,
-}
-
-/// What a record takes in memory, about.
-fn size_bytes(record: &Record) -> usize {
-    let text = |text: Option<&str>| text.map_or(0, str::len);
-    let dkim = record.dkim.iter().map(|dkim| {
-        size_of_val(dkim)
-            + text(dkim.domain.as_deref())
-            + text(dkim.selector.as_deref())
-            + text(dkim.human_result.as_deref())
-    });
-    let spf = record.spf.iter().map(|spf| {
-        size_of_val(spf) + text(spf.domain.as_deref()) + text(spf.human_result.as_deref())
-    });
-    let reasons = record.reasons.iter().map(|reason| {
-        size_of_val(reason) + text(reason.kind.as_deref()) + text(reason.comment.as_deref())
-    });
-    let odd_values = record
-        .odd_values
-        .iter()
-        .map(|odd| size_of_val(odd) + odd.text.len());
-    size_of_val(record)
-        + dkim
-            .chain(spf)
-            .chain(reasons)
-            .chain(odd_values)
-            .sum::<usize>()
 }
 
 impl Reader<'_> {
@@ -194,15 +214,18 @@ impl Reader<'_> {
         }
         let mut records = Vec::new();
         let mut bytes = 0;
-        let room = HELD_RECORDS_MAX.saturating_sub(self.held);
+        let room = HELD_RECORDS_MAX.saturating_sub(self.held.records);
         loop {
             // One more than there is room for tells a report that just fits from a larger one.
             let wanted = room.saturating_sub(records.len()).max(1);
             let known = records.len();
             let more = parser.read_records(&mut records, wanted);
-            bytes += records[known..].iter().map(size_bytes).sum::<usize>();
+            bytes += records[known..]
+                .iter()
+                .map(Record::size_bytes)
+                .sum::<usize>();
             match more {
-                Ok(true) if records.len() > room || self.held_bytes + bytes > HELD_BYTES_MAX => {
+                Ok(true) if records.len() > room || self.held.bytes + bytes > HELD_BYTES_MAX => {
                     return self.stream(path, parser, records);
                 }
                 Ok(true) => {}
@@ -210,21 +233,23 @@ impl Reader<'_> {
                 Err(error) => return self.reject_error(path, error, Some(parser.header())),
             }
         }
-        self.held += records.len();
-        self.held_bytes += bytes;
+        let summary = Box::new(parser.finish());
+        self.held.records += records.len();
+        self.held.bytes += bytes + summary.size_bytes();
         self.documents.push(Pending::Report {
             path: path.into(),
-            summary: Box::new(parser.finish()),
+            summary,
             records,
         });
         Ok(())
     }
 
     fn stream(&mut self, path: &str, mut parser: Parser, first: Vec<Record>) -> Result<(), Stop> {
-        self.hand_on(Some(LargeHead {
+        let documents = self.take(Some(LargeHead {
             path: path.into(),
             header: parser.header().clone(),
-        }))?;
+        }));
+        self.send(Step::Documents(Box::new(documents)))?;
         self.is_streaming = true;
         self.send(Step::Records(first))?;
         loop {
@@ -263,20 +288,22 @@ impl Reader<'_> {
     }
 
     fn settle(&mut self, row: OutcomeRow) {
+        self.held.bytes += row.size_bytes();
         self.documents.push(Pending::Settled(row));
     }
 
-    fn hand_on(&mut self, large: Option<LargeHead>) -> Result<(), Stop> {
-        let documents = Documents {
+    fn take(&mut self, large: Option<LargeHead>) -> Documents {
+        Documents {
             delivery: self.delivery.clone(),
             documents: std::mem::take(&mut self.documents),
             large,
-        };
-        self.send(Step::Documents(Box::new(documents)))
+            held: self.held,
+        }
     }
 
     fn send(&self, step: Step) -> Result<(), Stop> {
-        self.steps.blocking_send(step).map_err(|_| Stop::Unheard)
+        let steps = self.steps.ok_or(Stop::Large)?;
+        steps.blocking_send(step).map_err(|_| Stop::Unheard)
     }
 }
 
@@ -353,5 +380,76 @@ pub(crate) fn printable(name: String) -> String {
         name.replace(char::is_control, "\u{fffd}")
     } else {
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A report with this many records, each with so many long comments.
+    fn wordy(record_count: usize, comment_count: usize) -> Delivery {
+        let comment = "x".repeat(2_000);
+        let reasons = format!("<reason><type>other</type><comment>{comment}</comment></reason>")
+            .repeat(comment_count);
+        let record = format!(
+            "<record><row><source_ip>192.0.2.1</source_ip><count>1</count><policy_evaluated>\
+             <disposition>none</disposition><dkim>pass</dkim><spf>pass</spf>\
+             {reasons}</policy_evaluated></row>\
+             <identifiers><header_from>example.com</header_from></identifiers><auth_results/></record>"
+        );
+        let xml = format!(
+            "<feedback><report_metadata><org_name>reporter.example</org_name><email>dmarc@reporter.example</email>\
+             <report_id>1</report_id><date_range><begin>1700000000</begin><end>1700086399</end></date_range>\
+             </report_metadata><policy_published><domain>example.com</domain><p>none</p></policy_published>{}</feedback>",
+            record.repeat(record_count)
+        );
+        Delivery {
+            delivery_id: Uuid::nil(),
+            origin: "file".into(),
+            name: None,
+            received_at: OffsetDateTime::UNIX_EPOCH,
+            body: Body::Memory(xml.into()),
+            authenticity: None,
+        }
+    }
+
+    /// Which of these are read together, by the number of their records.
+    fn together(deliveries: Vec<Delivery>) -> Vec<Option<usize>> {
+        let rules = Rules {
+            limits: Arc::new(Limits::default()),
+            domains: Arc::new(AllowedDomains::default()),
+            restriction: None,
+        };
+        let record_count = |documents: Documents| match &documents.documents[..] {
+            [document] => document.record_count(),
+            documents => panic!("{documents:?}"),
+        };
+        read_together(deliveries, &rules)
+            .into_iter()
+            .map(|read| read.map(|read| record_count(read.unwrap())))
+            .collect()
+    }
+
+    #[test]
+    fn no_more_is_read_together_than_may_be_held() {
+        let many = || wordy(HELD_RECORDS_MAX / 2, 0);
+        assert_eq!(
+            together(vec![many(), many(), many(), many()]),
+            [Some(2_500), Some(2_500), None, None]
+        );
+        let long = || wordy(100, 45);
+        assert_eq!(
+            together(vec![long(), long(), long(), long()]),
+            [Some(100), None, None, None]
+        );
+        assert_eq!(
+            together(vec![wordy(HELD_RECORDS_MAX + 2, 0), wordy(1, 0)]),
+            [None, Some(1)],
+            "a large one is left out, those behind it are not"
+        );
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn refuse(
         delivery: for_ledger(delivery, size_bytes, sha256),
         documents: vec![Pending::Settled(row)],
     };
-    let room = intake.store.reserve(0).await?;
+    let room = intake.store.reserve(&[]).await?;
     let documents = intake.store.submit(submission, room).await?;
     Ok(Accepted {
         delivery_id,

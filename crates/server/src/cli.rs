@@ -10,7 +10,7 @@ use time::{Date, macros::format_description};
 use crate::{
     command,
     config::Config,
-    exit::{Exit, USAGE},
+    exit::{Exit, USAGE, code_of},
     log, serve,
 };
 
@@ -259,7 +259,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(cli.command, config) {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => complain(&error, Exit::Failed.into()),
+        Err(error) => complain(&error, code_of(&error).into()),
     }
 }
 
@@ -276,14 +276,8 @@ fn settle_config(cli: &Cli) -> Result<Config> {
     if let Command::Serve(ServeArgs { insecure_open, .. }) = &cli.command {
         if *insecure_open {
             config.http.access = api::Access::Open;
-        } else if !serve::is_loopback(config.listen.ip())
-            && !serve::asks_for_token(config.http.access, config.listen.ip())
-        {
-            anyhow::bail!(
-                "http.access: {} is not a loopback address: without tokens whoever reaches it could read and delete everything; \
-                 leave http.access at \"auto\", or use --insecure-open",
-                config.listen
-            );
+        } else {
+            serve::check_access(&config)?;
         }
     }
     if matches!(
@@ -365,5 +359,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn day(text: &str) -> Result<Date, String> {
     Date::parse(text, format_description!("[year]-[month]-[day]"))
-        .map_err(|_| format!("{text:?} is no day of the form YYYY-MM-DD"))
+        .ok()
+        .filter(|day| store::is_askable(*day))
+        .ok_or_else(|| format!("{text:?} is no day of the form YYYY-MM-DD"))
 }

@@ -171,10 +171,19 @@ impl Config {
                 bail!("config: {key} must not be 0");
             }
         }
-        if self.database.connections_max as usize <= self.database.writers {
-            bail!("config: database.connections_max must be greater than database.writers");
+        // One for large reports and the background, one for questions.
+        if (self.database.connections_max as usize) < self.database.writers.saturating_add(2) {
+            bail!(
+                "config: database.connections_max must be at least 2 greater than database.writers"
+            );
+        }
+        // PostgreSQL counts its milliseconds in 31 bits.
+        if self.database.statement_timeout_secs > i32::MAX as u64 / 1000 {
+            bail!("config: database.statement_timeout_secs is too large");
         }
         self.retention.check()?;
+        let checked = self.http.tls.check();
+        checked.map_err(|mistake| anyhow!("config: {mistake}"))?;
         let oidc = &mut self.http.oidc;
         if let Some(file) = &oidc.client_secret_file {
             if !oidc.client_secret.is_empty() {
@@ -265,10 +274,18 @@ fn known_keys() -> Result<Table, toml::ser::Error> {
     Ok(known)
 }
 
+/// Whether Kubernetes or Docker says with a variable where a service called `ruad` is: `RUAD_PORT=tcp://...` and the like. No
+/// key of ours is called so.
+fn is_of_service(variable: &str) -> bool {
+    let exact = ["RUAD_SERVICE_HOST", "RUAD_SERVICE_PORT", "RUAD_PORT"];
+    let begun = ["RUAD_SERVICE_PORT_", "RUAD_PORT_"];
+    exact.contains(&variable) || begun.iter().any(|begin| variable.starts_with(begin))
+}
+
 /// `DATABASE_URL` is `database.url`; lists are separated by commas; `RUAD_HTTP__UPLOADS_MAX` is `http.uploads_max`.
 fn override_key(table: &mut Table, known: &Table, variable: &str, value: &str) -> Result<()> {
     let path: Vec<String> = match variable.strip_prefix("RUAD_") {
-        Some(key) if !OTHER_VARIABLES.contains(&variable) => {
+        Some(key) if !OTHER_VARIABLES.contains(&variable) && !is_of_service(variable) => {
             key.split("__").map(str::to_ascii_lowercase).collect()
         }
         None if variable == "DATABASE_URL" => vec!["database".into(), "url".into()],
@@ -470,6 +487,22 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_is_called_as_the_program_is_no_mistake() {
+        for variable in [
+            "RUAD_SERVICE_HOST",
+            "RUAD_SERVICE_PORT",
+            "RUAD_SERVICE_PORT_HTTP",
+            "RUAD_PORT",
+            "RUAD_PORT_8080_TCP_ADDR",
+        ] {
+            let config = load("", &[(variable, "tcp://10.0.0.1:8080")]).unwrap();
+            assert_eq!(config.listen, Config::default().listen, "{variable}");
+        }
+        refused("", &[("RUAD_PORTS", "1")], "RUAD_PORTS");
+        refused("", &[("RUAD_SERVICE", "1")], "RUAD_SERVICE");
+    }
+
+    #[test]
     fn an_empty_variable_is_an_empty_list() {
         let config = load("", &[("RUAD_DOMAINS", "")]).unwrap();
         assert_eq!(Vec::from(config.domains), [] as [String; 0]);
@@ -501,7 +534,7 @@ mod tests {
         refused("", &[("RUAD_HTTP__UPLOADS_MAX", "many")], "whole number");
         refused("[database]\nwriters = 0", &[], "database.writers");
         refused(
-            "[database]\nwriters = 16\nconnections_max = 16",
+            "[database]\nwriters = 16\nconnections_max = 17",
             &[],
             "connections_max",
         );
@@ -532,6 +565,7 @@ mod tests {
             "called retention.quarantine",
         );
         refused("[directories.spool]", &[], "directories.spool.path");
+        refused("[http.tls]\nkey_file = 'key.pem'", &[], "http.tls needs");
         refused("[http.oidc]\nclient_id = 'ruad'", &[], "http.oidc.issuer");
         refused(
             "[[http.oidc.grants]]\nclaim = 'a'\nvalue = 'b'\nscope = 'read'\ndomains = []",

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use crate::{Error, Identity, Store, Token};
 
-/// What was done, apart from taking in reports: that is in the ledger.
+/// What was done, apart from taking in reports: that is in the ledger. An import has a row all the same, because somebody
+/// ran it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A token was made.
@@ -29,8 +30,12 @@ pub enum Action {
     DeliveryRetried,
     /// The rollup was made anew.
     Rebuilt,
+    /// The schema was brought up to date.
+    Migrated,
     /// The tables were spread over a cluster.
     Distributed,
+    /// Reports were taken in by the command line.
+    Imported,
 }
 
 impl Action {
@@ -46,7 +51,9 @@ impl Action {
             Self::DeliveryDiscarded => "delivery_discarded",
             Self::DeliveryRetried => "delivery_retried",
             Self::Rebuilt => "rebuilt",
+            Self::Migrated => "migrated",
             Self::Distributed => "distributed",
+            Self::Imported => "imported",
         }
     }
 }
@@ -76,7 +83,7 @@ impl Actor {
     }
 
     /// `ruad serve` itself.
-    pub(crate) fn serve() -> Self {
+    pub fn serve() -> Self {
         Self::of_kind("serve")
     }
 
@@ -190,7 +197,7 @@ impl Store {
             before,
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?)
     }
 }

@@ -83,7 +83,7 @@ impl Store {
         Ok(sqlx::query_scalar!(
             r#"select coalesce(sum(sum_count), 0) as "sum_count!" from source_day_arrivals"#
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?)
     }
 

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::query::text_bytes;
+
 /// One thing handed over: a message, an upload, a file.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -186,6 +188,13 @@ impl OutcomeRow {
         }
     }
 
+    /// What it takes in memory, about.
+    pub fn size_bytes(&self) -> usize {
+        let texts = [&self.detail, &self.org_name, &self.domain, &self.report_id];
+        let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+        size_of_val(self) + self.path.len() + texts
+    }
+
     /// The same outcome with what the report's header says.
     pub fn with_header(self, header: &Header) -> Self {
         Self {
@@ -215,6 +224,20 @@ impl OutcomeRow {
             skipped_count: Some(summary.skipped_count),
             message_count: Some(summary.message_count),
         }
+    }
+
+    /// What it takes in a page: itself and its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = [
+            &self.code,
+            &self.detail,
+            &self.element,
+            &self.org_name,
+            &self.domain,
+            &self.report_id,
+        ];
+        let texts = texts.into_iter().map(text_bytes);
+        size_of::<Self>() + self.path.len() + texts.sum::<usize>()
     }
 
     /// Whether the delivery's bytes are kept because of this document.
@@ -255,9 +278,28 @@ pub enum Pending {
 impl Pending {
     /// Records that are to be written.
     pub fn record_count(&self) -> usize {
+        self.records().len()
+    }
+
+    /// What it takes in memory, about.
+    pub(crate) fn size_bytes(&self) -> usize {
         match self {
-            Self::Report { records, .. } => records.len(),
-            Self::Settled(_) => 0,
+            Self::Report {
+                path,
+                summary,
+                records,
+            } => {
+                let records = records.iter().map(Record::size_bytes).sum::<usize>();
+                path.len() + summary.size_bytes() + records
+            }
+            Self::Settled(row) => row.size_bytes(),
+        }
+    }
+
+    fn records(&self) -> &[Record] {
+        match self {
+            Self::Report { records, .. } => records,
+            Self::Settled(_) => &[],
         }
     }
 }

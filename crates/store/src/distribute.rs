@@ -7,7 +7,7 @@
 
 use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::{Error, Store};
+use crate::{Action, Actor, Change, Error, Store, audit::record_change};
 
 /// How a table is spread.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,9 @@ const FUNCTIONS: [&str; 3] = [
     "sum_keys(json)",
 ];
 
+/// A view in the words of a cluster.
+const DOMAINS_VIEW: &str = include_str!("distribute/dmarc_domains.sql");
+
 // No statement here is a checked query: what it calls exists on a cluster only.
 impl Store {
     /// Whether the database is the coordinator of a cluster.
@@ -51,12 +54,14 @@ impl Store {
 
     /// Spreads those tables over the cluster that are not yet, with what is in them, and returns their names. May be
     /// broken off and called again, by several processes at once, and while reports arrive.
-    pub async fn distribute(&self) -> Result<Vec<&'static str>, Error> {
+    ///
+    /// The audit has a row of each call that came to its end.
+    pub async fn distribute(&self, actor: &Actor) -> Result<Vec<&'static str>, Error> {
         if !self.is_cluster().await? {
             return Err(Error::NoCluster);
         }
         // Kept by a transaction of its own: each table is committed by itself, so that what is done stays done.
-        let turn = take_turn(&self.pool).await?;
+        let mut turn = take_turn(&self.pool).await?;
         for function in FUNCTIONS {
             sqlx::query("select create_distributed_function($1::regprocedure)")
                 .bind(function)
@@ -72,7 +77,11 @@ impl Store {
             }
             drop_local_rows(&self.pool, table).await?;
         }
-        turn.rollback().await?;
+        sqlx::query(DOMAINS_VIEW).execute(&self.pool).await?;
+        let detail = serde_json::json!({ "tables": distributed });
+        let change = Change::new(Action::Distributed).with(detail);
+        record_change(&mut turn, actor, &change).await?;
+        turn.commit().await?;
         Ok(distributed)
     }
 }

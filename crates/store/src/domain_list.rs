@@ -108,11 +108,6 @@ impl Visible {
     pub(crate) fn domain_ids(&self) -> Option<&[i64]> {
         self.domain_ids.as_deref()
     }
-
-    pub(crate) fn holds(&self, domain_id: i64) -> bool {
-        self.domain_ids()
-            .is_none_or(|domain_ids| domain_ids.binary_search(&domain_id).is_ok())
-    }
 }
 
 impl Store {
@@ -136,7 +131,7 @@ impl Store {
             "#,
             domains.names()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(Visible {
             domain_ids: Some(domain_ids),

@@ -15,6 +15,15 @@ use crate::copy::EPOCH;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Elements<T>(pub(crate) Vec<T>);
 
+impl<T> Elements<T> {
+    /// Keeps those whose place is marked.
+    pub(crate) fn keep(&mut self, marked: &[bool]) {
+        let mut marked = marked.iter();
+        self.0.retain(|_| marked.next() == Some(&true));
+        self.0.shrink_to_fit();
+    }
+}
+
 /// The count at a place, of counts that are not written when each of them is 1.
 pub(crate) fn count_at(counts: &Option<Elements<i32>>, place: usize) -> Option<i32> {
     match counts {

@@ -32,6 +32,9 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+    /// A report that was stored is not there any more, because retention has just deleted it.
+    #[error("a report was deleted while it was looked for")]
+    Deleted,
     /// A text has the character U+0000, which no column of PostgreSQL can hold.
     #[error("a text has the character U+0000, which PostgreSQL cannot hold")]
     Nul,
@@ -56,7 +59,7 @@ impl Error {
                 | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => error,
                 _ => return false,
             },
-            Self::TemporaryFile(_) => return true,
+            Self::TemporaryFile(_) | Self::Deleted => return true,
             Self::Nul | Self::NoCluster | Self::Corrupt { .. } | Self::Random(_) | Self::Closed => {
                 return false;
             }
@@ -96,13 +99,27 @@ impl Error {
             })
     }
 
+    /// Whether a statement was ended because it took longer than it may.
+    pub fn is_too_slow(&self) -> bool {
+        self.has_code("57014")
+    }
+
     /// Whether others did not let go of a table or row in time.
     pub(crate) fn is_lock_timeout(&self) -> bool {
+        self.has_code("55P03")
+    }
+
+    /// Whether a table that a statement names is not there.
+    pub(crate) fn is_table_missing(&self) -> bool {
+        self.has_code("42P01")
+    }
+
+    fn has_code(&self, sqlstate: &str) -> bool {
         let Self::Database(error) = self else {
             return false;
         };
         let code = error.as_database_error().and_then(|error| error.code());
-        code.as_deref() == Some("55P03")
+        code.as_deref() == Some(sqlstate)
     }
 }
 

@@ -15,13 +15,16 @@ use crate::{
 /// Up to so many records go this way.
 pub(crate) const FEW_RECORDS: usize = 400;
 
+/// If they take no more memory than this: the statement holds all of them once more.
+pub(crate) const FEW_BYTES: usize = 1024 * 1024;
+
 /// Writes the records of new reports and their part of the rollup.
 pub(crate) async fn insert_few(
     connection: &mut PgConnection,
     blocks: &[RecordBlock<'_>],
     days: &[SourceDayBlock<'_>],
 ) -> Result<(), Error> {
-    let results = column(blocks, |block| json(&block.results));
+    let results = column(blocks, RecordBlock::results_json);
     let keys = column(days, |day| json(&day.keys));
     if results
         .iter()

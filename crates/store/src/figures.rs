@@ -9,7 +9,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{Outcome, OutcomeRow};
+use crate::{NOT_STORABLE, Outcome, OutcomeRow};
+
+/// Reasons for a rejection that are none of the parser's.
+const OTHER_REJECTIONS: [&str; 4] = [
+    NOT_STORABLE,
+    "domain_not_allowed",
+    "internal",
+    "not_authentic",
+];
+
+/// What a document may be instead of an aggregate report.
+const NO_AGGREGATES: [&str; 3] = ["failure_report", "no_report", "tls_report"];
 
 /// Upper ends of the classes of a [`Histogram`], in seconds; the last class has none.
 pub const DURATION_CLASSES: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -44,11 +55,31 @@ impl Histogram {
 }
 
 /// What was counted since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Figures {
     /// Group commits, from the beginning of their transaction.
     pub commits: Histogram,
     documents: Mutex<BTreeMap<(&'static str, String), u64>>,
+}
+
+impl Default for Figures {
+    /// Whatever may be counted is there from the beginning: Prometheus does not see a counter rise that begins at 1, and a rule
+    /// about nothing being stored needs one that stays at 0.
+    fn default() -> Self {
+        let rejections = report::Code::FINAL.map(report::Code::as_str).into_iter();
+        let rejections = rejections.chain(OTHER_REJECTIONS);
+        let rejections = rejections.map(|code| (Outcome::Rejected, code));
+        let no_aggregates = NO_AGGREGATES.map(|code| (Outcome::NotAggregate, code));
+        let without_code = [Outcome::Stored, Outcome::Duplicate, Outcome::Conflict];
+        let all = rejections
+            .chain(no_aggregates)
+            .chain(without_code.map(|outcome| (outcome, "")));
+        let zeros = all.map(|(outcome, code)| ((outcome.as_str(), code.to_owned()), 0));
+        Self {
+            commits: Histogram::default(),
+            documents: Mutex::new(zeros.collect()),
+        }
+    }
 }
 
 impl Figures {
@@ -81,19 +112,43 @@ impl Figures {
 /// How things stand right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Connections to the database that are in use.
-    pub connections_busy: u64,
-    /// Connections that wait for work.
-    pub connections_idle: u64,
-    /// Connections at most.
-    pub connections_max: u64,
+    /// Connections that answer questions.
+    pub reading: Connections,
+    /// Connections for everything else.
+    pub writing: Connections,
     /// Deliveries that wait for a writer.
     pub waiting_deliveries: u64,
+}
+
+/// Connections to the database for one kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Those in use.
+    pub busy: u64,
+    /// Those that wait for work.
+    pub idle: u64,
+    /// How many there are at most.
+    pub max: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_counted_is_there_before_it_is() {
+        let documents = Figures::default().documents();
+        for (outcome, code) in [
+            ("stored", ""),
+            ("conflict", ""),
+            ("rejected", "truncated"),
+            ("rejected", "not_storable"),
+            ("not_aggregate", "tls_report"),
+        ] {
+            let count = documents.get(&(outcome, code.to_owned()));
+            assert_eq!(count, Some(&0), "{outcome} {code}");
+        }
+    }
 
     #[test]
     fn durations_fall_into_classes() {

@@ -4,12 +4,12 @@ use std::{borrow::Cow, collections::HashMap, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use report::Body;
-use sqlx::{Connection as _, PgConnection, types::Json};
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Action, Actor, Authenticity, Change, Delivery, DomainList, Error, Outcome, Store,
+    Action, Actor, Authenticity, Change, Delivery, Error, Outcome, Store,
     audit::record_change,
     copy,
     delivery::OutcomeRow,
@@ -18,69 +18,6 @@ use crate::{
 
 /// Larger deliveries are not kept: 25 MiB, the limit of a message and of an upload. Whoever imports a larger file has it.
 pub const KEEP_RAW_BYTES_MAX: u64 = 25 * 1024 * 1024;
-
-/// A row of the ledger.
-#[derive(Clone, Debug)]
-pub struct DeliveryRow {
-    /// In order of receipt.
-    pub delivery_id: Uuid,
-    /// When it was handed over.
-    pub received_at: OffsetDateTime,
-    /// Its size as delivered.
-    pub size_bytes: i64,
-    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
-    pub origin: String,
-    /// The most serious outcome of its documents.
-    pub outcome: Outcome,
-    /// File name or the like.
-    pub name: Option<String>,
-    /// SHA-256 of its bytes; `None` for a mail too large to be fetched.
-    pub sha256: Option<Vec<u8>>,
-    /// The outcome of each document.
-    pub documents: Vec<OutcomeRow>,
-    /// Whether its bytes are kept, so that it can be downloaded and tried again.
-    pub raw_kept: bool,
-    /// Who sent it, where it is a mail that was checked.
-    pub authenticity: Option<Authenticity>,
-}
-
-impl DeliveryRow {
-    /// What somebody sees of it who sees these domains only: `None` if none of its documents is of one of them.
-    ///
-    /// What is said of the delivery as a whole is left out if that holds more, as are its bytes.
-    pub fn seen_within(mut self, domains: &DomainList) -> Option<Self> {
-        let document_count = self.documents.len();
-        self.documents.retain(|document| {
-            let domain = document.domain.as_deref();
-            domain.is_some_and(|domain| domains.holds(domain))
-        });
-        if self.documents.is_empty() {
-            return None;
-        }
-        if self.documents.len() < document_count {
-            self.outcome = Outcome::of_all(&self.documents);
-            self.name = None;
-            self.sha256 = None;
-            self.raw_kept = false;
-        }
-        Some(self)
-    }
-}
-
-/// Which deliveries to list, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct DeliveryFilter {
-    /// Only those with this outcome.
-    pub outcome: Option<Outcome>,
-    /// Only those that came this way: `imap:<mailbox>`, `lmtp`, `http` or `file`.
-    pub origin: Option<String>,
-    /// Only mail whose sender was, or was not, shown to be who it says.
-    pub mail_dmarc_pass: Option<bool>,
-    /// Only those received before this one.
-    pub before: Option<Uuid>,
-    /// Only those with a document of one of these domains, and of them only these documents.
-    pub domains: Option<DomainList>,
-}
 
 /// A delivery whose bytes are kept, ready to be tried again.
 #[derive(Clone, Debug)]
@@ -267,114 +204,6 @@ fn read_piece(body: &Body, at: u64, size_bytes: u64) -> io::Result<Cow<'_, [u8]>
 }
 
 impl Store {
-    /// Lists deliveries, newest first.
-    pub async fn deliveries(
-        &self,
-        filter: &DeliveryFilter,
-        limit: i64,
-    ) -> Result<Vec<DeliveryRow>, Error> {
-        if let Some(domains) = &filter.domains {
-            return self.deliveries_within(domains, filter, limit).await;
-        }
-        let rows = sqlx::query_as!(
-            LedgerRow,
-            r#"
-            select
-                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
-                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
-                d.documents as "documents: Json<Vec<OutcomeRow>>",
-                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
-            from deliveries d
-            where ($1::text is null or d.outcome = $1)
-                and ($2::uuid is null or d.delivery_id < $2)
-                and ($3::boolean is null or d.mail_dmarc_pass = $3)
-                and ($4::text is null or d.origin = $4)
-            order by d.delivery_id desc
-            limit $5
-            "#,
-            filter.outcome.map(Outcome::as_str),
-            filter.before,
-            filter.mail_dmarc_pass,
-            filter.origin,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(DeliveryRow::try_from).collect()
-    }
-
-    /// The same for somebody who sees these domains only. A delivery that holds more has the outcome of what is seen.
-    async fn deliveries_within(
-        &self,
-        domains: &DomainList,
-        filter: &DeliveryFilter,
-        limit: i64,
-    ) -> Result<Vec<DeliveryRow>, Error> {
-        let rows = sqlx::query_as!(
-            LedgerRow,
-            r#"
-            select
-                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
-                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
-                d.documents as "documents: Json<Vec<OutcomeRow>>",
-                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
-            from deliveries d
-            cross join lateral (
-                select
-                    max(case document->>'outcome'
-                        when 'rejected' then 4 when 'conflict' then 3 when 'stored' then 2 when 'duplicate' then 1 else 0
-                    end) as weight
-                from jsonb_array_elements(d.documents) as document
-                where exists (
-                    select
-                    from unnest($1::text[]) as name
-                    where right('.' || (document->>'domain'), length(name) + 1) = '.' || name
-                )
-            ) as seen
-            where seen.weight is not null
-                and ($2::integer is null or seen.weight = $2)
-                and ($3::uuid is null or d.delivery_id < $3)
-                and ($4::boolean is null or d.mail_dmarc_pass = $4)
-                and ($5::text is null or d.origin = $5)
-            order by d.delivery_id desc
-            limit $6
-            "#,
-            domains.names(),
-            filter.outcome.map(|outcome| i32::from(outcome.weight())),
-            filter.before,
-            filter.mail_dmarc_pass,
-            filter.origin,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(DeliveryRow::try_from)
-            .filter_map(|row| row.map(|row| row.seen_within(domains)).transpose())
-            .collect()
-    }
-
-    /// One delivery.
-    pub async fn delivery(&self, delivery_id: Uuid) -> Result<Option<DeliveryRow>, Error> {
-        sqlx::query_as!(
-            LedgerRow,
-            r#"
-            select
-                d.delivery_id, d.received_at, d.size_bytes, d.origin, d.outcome, d.name, d.sha256,
-                d.mail_from_domain, d.mail_dkim_domains, d.mail_dmarc_pass,
-                d.documents as "documents: Json<Vec<OutcomeRow>>",
-                exists (select from quarantine q where q.delivery_id = d.delivery_id) as "raw_kept!"
-            from deliveries d
-            where d.delivery_id = $1
-            "#,
-            delivery_id
-        )
-        .fetch_optional(&self.pool)
-        .await?
-        .map(DeliveryRow::try_from)
-        .transpose()
-    }
-
     /// A delivery whose bytes are kept; [`Store::raw_piece`] reads them.
     pub async fn raw(&self, delivery_id: Uuid) -> Result<Option<RawDelivery>, Error> {
         let row = sqlx::query!(
@@ -388,7 +217,7 @@ impl Store {
             "#,
             delivery_id
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         Ok(row.map(|row| RawDelivery {
             delivery_id: row.delivery_id,
@@ -420,7 +249,7 @@ impl Store {
             i32::try_from(offset_bytes).map_or(i32::MAX, |offset| offset.saturating_add(1)),
             PIECE_BYTES as i32
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?;
         Ok(piece.map(Bytes::from))
     }
@@ -505,7 +334,7 @@ async fn discard(connection: &mut PgConnection, delivery_id: Uuid) -> Result<boo
     Ok(done.rows_affected() > 0)
 }
 
-fn outcome(word: &str) -> Result<Outcome, Error> {
+pub(crate) fn outcome(word: &str) -> Result<Outcome, Error> {
     Outcome::from_word(word).ok_or_else(|| Error::Corrupt {
         table: "deliveries",
         column: "outcome",
@@ -514,7 +343,7 @@ fn outcome(word: &str) -> Result<Outcome, Error> {
 }
 
 /// Mail that was checked has a list of domains, be it empty.
-fn authenticity(
+pub(crate) fn authenticity(
     from_domain: Option<String>,
     dkim_domains: Option<Vec<String>>,
     dmarc_pass: Option<bool>,
@@ -524,43 +353,4 @@ fn authenticity(
         dkim_domains: dkim_domains?,
         dmarc_pass,
     })
-}
-
-/// A row of the ledger as it is read.
-struct LedgerRow {
-    delivery_id: Uuid,
-    received_at: OffsetDateTime,
-    size_bytes: i64,
-    origin: String,
-    outcome: String,
-    name: Option<String>,
-    sha256: Option<Vec<u8>>,
-    documents: Json<Vec<OutcomeRow>>,
-    raw_kept: bool,
-    mail_from_domain: Option<String>,
-    mail_dkim_domains: Option<Vec<String>>,
-    mail_dmarc_pass: Option<bool>,
-}
-
-impl TryFrom<LedgerRow> for DeliveryRow {
-    type Error = Error;
-
-    fn try_from(row: LedgerRow) -> Result<Self, Error> {
-        Ok(Self {
-            delivery_id: row.delivery_id,
-            received_at: row.received_at,
-            size_bytes: row.size_bytes,
-            origin: row.origin,
-            outcome: outcome(&row.outcome)?,
-            name: row.name,
-            sha256: row.sha256,
-            documents: row.documents.0,
-            raw_kept: row.raw_kept,
-            authenticity: authenticity(
-                row.mail_from_domain,
-                row.mail_dkim_domains,
-                row.mail_dmarc_pass,
-            ),
-        })
-    }
 }

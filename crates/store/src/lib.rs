@@ -25,9 +25,11 @@ mod large_sums;
 mod ledger;
 mod mailbox;
 mod maintain;
+mod migrate;
 mod partitions;
 mod private;
 mod query;
+mod readiness;
 mod record_block;
 mod report_row;
 mod retention;
@@ -47,22 +49,24 @@ pub use compact::Compacted;
 pub use delivery::{Authenticity, Delivery, Outcome, OutcomeRow, Pending, Submission};
 pub use domain_list::{BadDomainList, DomainList, Visible, is_domain, is_within, plain_domain};
 pub use error::{Error, NOT_STORABLE};
-pub use figures::{DURATION_CLASSES, Figures, Histogram, Load};
+pub use figures::{Connections, DURATION_CLASSES, Figures, Histogram, Load};
 pub use identity::{day_of, report_uid};
-pub use ledger::{DeliveryFilter, DeliveryRow, KEEP_RAW_BYTES_MAX, RawDelivery};
+pub use ledger::{KEEP_RAW_BYTES_MAX, RawDelivery};
 pub use mailbox::{Mailbox, MailboxPosition, MailboxState};
 pub use maintain::{Mismatch, Prune};
 pub use private::{Config as PrivateConfig, Error as PrivateError, PrivateServer};
 pub use query::{
-    Dispositions, DomainDay, DomainSummary, DomainTotals, LatestPolicy, Policy, PolicyPeriod,
-    Range, RecordRow, ReportFilter, ReportRow, Reporter, SeriesDay, SourceFilter, SourceKey,
-    SourceRecord, SourceRecordKey, SourceRow, SourceSort, SourceTotals, Totals,
+    DeliveryFilter, DeliveryRow, Dispositions, DomainDay, DomainSummary, DomainTotals,
+    LatestPolicy, Page, Policy, PolicyPeriod, Range, RecordRow, ReportFilter, ReportRow, Reporter,
+    SeriesDay, SourceFilter, SourceKey, SourceRecord, SourceRecordKey, SourceRow, SourceSort,
+    SourceTotals, Totals, is_askable,
 };
+pub use readiness::Readiness;
 pub use retention::{Forget, Forgot};
 pub use secret::{SecretText, derive, hex, is_equal, random_secret};
 pub use session::{Holder, Identity, SESSION_SECS, Session, SessionRow};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use store::{MIGRATOR, Options, Store};
 pub use stream::ReportStream;
-pub use token::{NewToken, Scope, Token, token_id_in};
+pub use token::{BadToken, NewToken, Scope, Token, token_id_in};
 pub use writer::Room;

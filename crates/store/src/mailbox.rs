@@ -290,7 +290,7 @@ impl Store {
             order by name
             "#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?)
     }
 }

@@ -5,8 +5,12 @@ use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    Error, Store, compact::source_block_mismatches, fill::fill_rollups, retention::Forgotten,
+    Action, Actor, Change, Error, Store, audit::record_change, compact::source_block_mismatches,
+    fill::fill_rollups, retention::Forgotten,
 };
+
+/// Deliveries that lose their bytes in one statement.
+const PRUNED_MAX: usize = 100;
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +49,97 @@ pub(crate) async fn take_turn_if_free(connection: &mut PgConnection) -> Result<b
         r#"select pg_try_advisory_xact_lock(hashtext('ruad.rollup.' || current_schema)) as "free!""#
     )
     .fetch_one(connection)
+    .await?)
+}
+
+/// Reports whose totals are not those of their records.
+async fn reports_that_differ(
+    connection: &mut PgConnection,
+    forgotten: Forgotten,
+    limit: i64,
+) -> Result<Vec<Mismatch>, Error> {
+    Ok(sqlx::query_as!(
+        Mismatch,
+        r#"
+        select
+            'records_of_report' as "check!",
+            d.name as "domain!",
+            p.report_uid::text as "place!",
+            format(
+                'the report says %s records, %s skipped, %s messages, %s passing; stored are %s, %s, %s',
+                p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count,
+                coalesce(r.records, 0), coalesce(r.messages, 0), coalesce(r.passing, 0)
+            ) as "detail!"
+        from reports p
+        join domains d on d.domain_id = p.domain_id
+        left join (
+            select
+                domain_id, report_uid, count(*) as records, sum(message_count) as messages,
+                sum(message_count) filter (where dkim_aligned or spf_aligned) as passing
+            from records
+            group by domain_id, report_uid
+        ) r on r.domain_id = p.domain_id and r.report_uid = p.report_uid
+        where ($2::date is null or p.day >= $2 or r.records is not null)
+            and (
+                p.record_count - p.skipped_count <> coalesce(r.records, 0)
+                or p.message_count <> coalesce(r.messages, 0)
+                or p.dmarc_pass_count <> coalesce(r.passing, 0)
+            )
+        order by p.domain_id, p.report_uid
+        limit $1
+        "#,
+        limit,
+        forgotten.records_before
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Sums of the rollup that do not follow from the records.
+async fn sums_that_differ(
+    connection: &mut PgConnection,
+    forgotten: Forgotten,
+    limit: i64,
+) -> Result<Vec<Mismatch>, Error> {
+    Ok(sqlx::query_as!(
+        Mismatch,
+        r#"
+        select
+            'source_days' as "check!",
+            coalesce(d.name, '') as "domain!",
+            format('%s %s', t.day, host(t.source_ip)) as "place!",
+            format(
+                'header_from %s, disposition %s, dkim %s, spf %s: the rollup differs from the records by %s messages, %s reports, %s reports of the source',
+                t.header_from, t.disposition, t.dkim_aligned, t.spf_aligned, t.messages, t.reports, t.source_reports
+            ) as "detail!"
+        from (
+            select
+                domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                sum(message_count) as messages, sum(report_count) as reports,
+                sum(source_report_count) as source_reports
+            from (
+                select
+                    domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                    message_count, report_count, source_report_count
+                from source_days
+                union all
+                select
+                    domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
+                    -message_count, -report_count, -source_report_count
+                from record_days
+            ) both_sides
+            where $2::date is null or day >= $2
+            group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
+        ) t
+        left join domains d on d.domain_id = t.domain_id
+        where t.messages <> 0 or t.reports <> 0 or t.source_reports <> 0
+        order by t.domain_id, t.day, t.source_ip
+        limit $1
+        "#,
+        limit,
+        forgotten.rebuild_from
+    )
+    .fetch_all(connection)
     .await?)
 }
 
@@ -88,7 +183,8 @@ async fn totals_that_differ(
                     to_count(coalesce(sum(e.message_count) filter (where k.disposition = 'reject'), 0)),
                     to_count(coalesce(sum(e.message_count) filter (where k.disposition is null), 0))
                 )::text as summed
-                from unnest(r.source_ips, r.key_numbers, r.message_counts, r.source_report_counts)
+                -- Said, or a cluster takes the columns for those of another table.
+                from lateral unnest(r.source_ips, r.key_numbers, r.message_counts, r.source_report_counts)
                     as e (source_ip, key_number, message_count, source_report_count)
                 join lateral sum_keys(r.keys) k
                     on k.number = e.key_number
@@ -97,6 +193,36 @@ async fn totals_that_differ(
         left join domains d on d.domain_id = b.domain_id
         where said <> summed
         order by b.domain_id, b.day
+        limit $1
+        "#,
+        limit
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Reports whose delivery is not in the ledger.
+async fn reports_without_delivery(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Mismatch>, Error> {
+    Ok(sqlx::query_as!(
+        Mismatch,
+        r#"
+        -- Materialized because reports are spread over a cluster and deliveries are not: such tables do not join.
+        with brought as materialized (
+            select p.domain_id, d.name as domain, p.report_uid, p.delivery_id
+            from reports p
+            join domains d on d.domain_id = p.domain_id
+        )
+        select
+            'delivery_of_report' as "check!",
+            domain as "domain!",
+            report_uid::text as "place!",
+            format('delivery %s is not in the ledger', delivery_id) as "detail!"
+        from brought b
+        where not exists (select from deliveries v where v.delivery_id = b.delivery_id)
+        order by domain_id, b.report_uid
         limit $1
         "#,
         limit
@@ -154,116 +280,17 @@ impl Store {
             .pool
             .begin_with("begin isolation level repeatable read, read only")
             .await?;
-        let mut mismatches = sqlx::query_as!(
-            Mismatch,
-            r#"
-            select
-                'records_of_report' as "check!",
-                d.name as "domain!",
-                p.report_uid::text as "place!",
-                format(
-                    'the report says %s records, %s skipped, %s messages, %s passing; stored are %s, %s, %s',
-                    p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count,
-                    coalesce(r.records, 0), coalesce(r.messages, 0), coalesce(r.passing, 0)
-                ) as "detail!"
-            from reports p
-            join domains d on d.domain_id = p.domain_id
-            left join (
-                select
-                    domain_id, report_uid, count(*) as records, sum(message_count) as messages,
-                    sum(message_count) filter (where dkim_aligned or spf_aligned) as passing
-                from records
-                group by domain_id, report_uid
-            ) r on r.domain_id = p.domain_id and r.report_uid = p.report_uid
-            where ($2::date is null or p.day >= $2 or r.records is not null)
-                and (
-                    p.record_count - p.skipped_count <> coalesce(r.records, 0)
-                    or p.message_count <> coalesce(r.messages, 0)
-                    or p.dmarc_pass_count <> coalesce(r.passing, 0)
-                )
-            order by p.domain_id, p.report_uid
-            limit $1
-            "#,
-            limit,
-            forgotten.records_before
-        )
-        .fetch_all(&mut *snapshot)
-        .await?;
-        mismatches.extend(
-            sqlx::query_as!(
-                Mismatch,
-                r#"
-                select
-                    'source_days' as "check!",
-                    coalesce(d.name, '') as "domain!",
-                    format('%s %s', t.day, host(t.source_ip)) as "place!",
-                    format(
-                        'header_from %s, disposition %s, dkim %s, spf %s: the rollup differs from the records by %s messages, %s reports, %s reports of the source',
-                        t.header_from, t.disposition, t.dkim_aligned, t.spf_aligned, t.messages, t.reports, t.source_reports
-                    ) as "detail!"
-                from (
-                    select
-                        domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
-                        sum(message_count) as messages, sum(report_count) as reports,
-                        sum(source_report_count) as source_reports
-                    from (
-                        select
-                            domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
-                            message_count, report_count, source_report_count
-                        from source_days
-                        union all
-                        select
-                            domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned,
-                            -message_count, -report_count, -source_report_count
-                        from record_days
-                    ) both_sides
-                    where $2::date is null or day >= $2
-                    group by domain_id, day, source_ip, header_from, disposition, dkim_aligned, spf_aligned
-                ) t
-                left join domains d on d.domain_id = t.domain_id
-                where t.messages <> 0 or t.reports <> 0 or t.source_reports <> 0
-                order by t.domain_id, t.day, t.source_ip
-                limit $1
-                "#,
-                limit,
-                forgotten.rebuild_from
-            )
-            .fetch_all(&mut *snapshot)
-            .await?,
-        );
+        let mut mismatches = reports_that_differ(&mut snapshot, forgotten, limit).await?;
+        mismatches.extend(sums_that_differ(&mut snapshot, forgotten, limit).await?);
         mismatches.extend(totals_that_differ(&mut snapshot, limit).await?);
         mismatches.extend(source_block_mismatches(&mut snapshot, forgotten, limit).await?);
-        mismatches.extend(
-            sqlx::query_as!(
-                Mismatch,
-                r#"
-                -- Materialized because reports are spread over a cluster and deliveries are not: such tables do not join.
-                with brought as materialized (
-                    select p.domain_id, d.name as domain, p.report_uid, p.delivery_id
-                    from reports p
-                    join domains d on d.domain_id = p.domain_id
-                )
-                select
-                    'delivery_of_report' as "check!",
-                    domain as "domain!",
-                    report_uid::text as "place!",
-                    format('delivery %s is not in the ledger', delivery_id) as "detail!"
-                from brought b
-                where not exists (select from deliveries v where v.delivery_id = b.delivery_id)
-                order by domain_id, b.report_uid
-                limit $1
-                "#,
-                limit
-            )
-            .fetch_all(&mut *snapshot)
-            .await?,
-        );
+        mismatches.extend(reports_without_delivery(&mut snapshot, limit).await?);
         Ok(mismatches)
     }
 
     /// Makes the rollup anew from the records, but for days whose records were forgotten. Reports may arrive meanwhile:
     /// the transaction sees one moment of the database, and what is stored after it has its own sums.
-    pub async fn rebuild(&self) -> Result<(), Error> {
+    pub async fn rebuild(&self, actor: &Actor) -> Result<(), Error> {
         // Held first and by another transaction, so that this one begins after whatever merges or forgets the rollup now.
         let mut turn = self.pool.begin().await?;
         take_turn(&mut turn).await?;
@@ -285,6 +312,7 @@ impl Store {
         for month in months {
             fill_rollups(&mut transaction, month.first, month.next, from).await?;
         }
+        record_change(&mut transaction, actor, &Change::new(Action::Rebuilt)).await?;
         transaction.commit().await?;
         turn.rollback().await?;
         Ok(())
@@ -293,24 +321,29 @@ impl Store {
     /// Throws away the bytes of deliveries that are kept too long, and the oldest of those that are too many. Returns
     /// how many deliveries lost their bytes.
     pub async fn prune_quarantine(&self, prune: Prune) -> Result<u64, Error> {
-        let done = sqlx::query!(
+        let due = sqlx::query_scalar!(
             r#"
-            delete from quarantine
+            select delivery_id
+            from (
+                select
+                    delivery_id,
+                    kept_at,
+                    sum(length(raw)) over (order by kept_at desc, delivery_id desc) as total
+                from quarantine
+            ) newest_first
             where kept_at < $1
-                or delivery_id in (
-                    select delivery_id
-                    from (
-                        select delivery_id, sum(length(raw)) over (order by kept_at desc, delivery_id desc) as total
-                        from quarantine
-                    ) newest_first
-                    where total > $2::bigint
-                )
+                or total > $2::bigint
             "#,
             prune.kept_before,
             i64::try_from(prune.total_bytes_max).unwrap_or(i64::MAX)
         )
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(done.rows_affected())
+        let mut pruned = 0;
+        for some in due.chunks(PRUNED_MAX) {
+            let done = sqlx::query!("delete from quarantine where delivery_id = any($1)", some);
+            pruned += done.execute(&self.pool).await?.rows_affected();
+        }
+        Ok(pruned)
     }
 }

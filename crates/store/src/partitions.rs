@@ -168,9 +168,16 @@ fn last_plausible(now: OffsetDateTime) -> Date {
 
 /// Adds one partition, in a transaction of its own: it holds no lock of one table while it waits for another.
 async fn add_month(pool: &PgPool, parent: &str, month: Date) -> Result<(), Error> {
-    // Nobody need wait for the disk: the commit of what is stored in the partition puts it there as well.
+    // Nobody need wait for the disk: the commit of what is stored in the partition puts it there as well. On a cluster the
+    // nodes would have the partition for good, and the coordinator might not.
     sqlx::query!(
-        "select set_config('synchronous_commit', 'off', true), add_month($1, $2)",
+        r#"
+        select
+            case when not exists (select from pg_extension where extname = 'citus')
+                then set_config('synchronous_commit', 'off', true)
+            end,
+            add_month($1, $2)
+        "#,
         parent,
         month
     )

@@ -2,8 +2,11 @@
 
 mod answers;
 pub(crate) mod blocks;
+mod deliveries;
 mod domains;
+mod page;
 mod policies;
+mod records;
 mod reports;
 mod source;
 mod source_records;
@@ -12,18 +15,22 @@ mod sources;
 use std::net::IpAddr;
 
 use report::Disposition;
-use time::Date;
+use time::{Date, Duration};
 
 use crate::{Error, rollup::Sum};
 
+pub use deliveries::{DeliveryFilter, DeliveryRow};
 pub use domains::{DomainDay, DomainSummary, LatestPolicy};
+pub use page::Page;
 pub use policies::{Policy, PolicyPeriod, Reporter};
-pub use reports::{RecordRow, ReportFilter, ReportRow};
+pub use records::RecordRow;
+pub use reports::{ReportFilter, ReportRow};
 pub use source::{DomainTotals, SourceTotals};
 pub use source_records::{SourceRecord, SourceRecordKey};
 pub use sources::{SourceFilter, SourceKey, SourceRow, SourceSort};
 
 pub(crate) use answers::Answers;
+pub(crate) use page::text_bytes;
 
 /// Days, both inclusive, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +39,24 @@ pub struct Range {
     pub from: Date,
     /// The last day.
     pub to: Date,
+}
+
+impl Range {
+    /// The thirty days up to this one, which are meant where a range has no beginning.
+    pub fn up_to(to: Date) -> Self {
+        Self {
+            from: to.saturating_sub(Duration::days(29)).max(FIRST_DAY),
+            to,
+        }
+    }
+}
+
+/// The first day of the year 1. No report is about one before, and PostgreSQL knows few before.
+const FIRST_DAY: Date = time::macros::date!(0001 - 01 - 01);
+
+/// Whether a day can be asked about: one of the years 1 to 9999.
+pub fn is_askable(day: Date) -> bool {
+    day >= FIRST_DAY
 }
 
 /// Sums of messages.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     json::{DkimJson, ReasonJson, SpfJson},
     report_row::ReportKey,
+    unnest::json,
 };
 
 /// Records in one row at most. A page of records is read from two or three rows, and an array of so many stays small.
@@ -134,6 +135,14 @@ impl<'a> RecordBlock<'a> {
 }
 
 impl RecordBlock<'_> {
+    /// `results`, with blanks behind it where those make the row smaller.
+    pub(crate) fn results_json(&self) -> String {
+        let mut results = json(&self.results);
+        let blanks = self.json_bytes_min().saturating_sub(results.len());
+        results.extend(std::iter::repeat_n(' ', blanks));
+        results
+    }
+
     /// How long `results` must be for PostgreSQL to compress the row, blanks included, which then take no room: it is
     /// several times smaller.
     pub(crate) fn json_bytes_min(&self) -> usize {

@@ -179,7 +179,7 @@ pub(crate) async fn complete_report(
     connection: &mut PgConnection,
     row: &NewReportRow<'_>,
 ) -> Result<(), Error> {
-    sqlx::query!(
+    let updated = sqlx::query!(
         r#"
         update reports
         set
@@ -209,7 +209,11 @@ pub(crate) async fn complete_report(
     )
     .execute(connection)
     .await?;
-    Ok(())
+    if updated.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::Deleted)
+    }
 }
 
 /// What is stored under an identity: enough to tell a duplicate from a conflict.

@@ -140,7 +140,7 @@ impl Store {
 
     /// Whether the records of this report were dropped because of their age.
     pub async fn are_records_forgotten(&self, report_uid: Uuid, day: Date) -> Result<bool, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.reading.acquire().await?;
         let forgotten = Forgotten::read(&mut connection).await?;
         if forgotten.records_before.is_none_or(|before| before <= day) {
             return Ok(false);

@@ -1,5 +1,9 @@
 //! Sessions: browsers that are signed in.
 
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{
@@ -10,6 +14,9 @@ use crate::{
 
 /// How long a session lasts, in SQL below and in the cookie.
 pub const SESSION_SECS: u32 = 12 * 60 * 60;
+
+/// Sessions of one token or identity at a time: whoever signs in again and again does not fill the table.
+const SESSIONS_MAX: i64 = 100;
 
 /// What stands before the subject of an identity, where a token has its id.
 const IDENTITY_PREFIX: &str = "oidc:";
@@ -41,6 +48,28 @@ pub enum Holder {
     Token(Token),
     /// Somebody whom a provider vouched for.
     Identity(Identity),
+}
+
+impl Holder {
+    /// How the audit names it.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Token(token) => Actor::token(token),
+            Self::Identity(identity) => Actor::identity(identity),
+        }
+    }
+
+    /// What the audit says of what it may do.
+    fn grant(&self) -> Value {
+        let (scope, domains) = match self {
+            Self::Token(token) => (token.scope, &token.domains),
+            Self::Identity(identity) => (identity.scope, &identity.domains),
+        };
+        json!({
+            "scope": scope.as_str(),
+            "domains": domains.as_ref().map(DomainList::names),
+        })
+    }
 }
 
 /// A session whose secret came with a request.
@@ -89,33 +118,52 @@ pub struct SessionRow {
 }
 
 impl Store {
-    /// Begins a session. Those that have ended are cleared away.
-    pub async fn begin_session(&self, holder: &Holder) -> Result<Session, Error> {
+    /// Begins a session for somebody at this address, in place of the one that the browser had before, if it shows the secret
+    /// of one. Sessions that have ended are cleared away, and the oldest of the same holder where there are too many.
+    pub async fn begin_session(
+        &self,
+        holder: &Holder,
+        before: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<Session, Error> {
         let secret = random_secret()?;
-        sqlx::query!("delete from sessions where expires_at <= now()")
-            .execute(&self.pool)
-            .await?;
-        let (token, identity) = match holder {
-            Holder::Token(token) => (Some(token), None),
-            Holder::Identity(identity) => (None, Some(identity)),
+        let before = before.map(hash);
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query!(
+            "delete from sessions where expires_at <= now() or secret_sha256 = $1",
+            before.as_ref().map(<[u8; 32]>::as_slice)
+        )
+        .execute(&mut *transaction)
+        .await?;
+        insert_session(&mut transaction, &secret, holder).await?;
+        let (token_id, subject) = match holder {
+            Holder::Token(token) => (Some(&*token.token_id), None),
+            Holder::Identity(identity) => (None, Some(&*identity.subject)),
         };
-        let domains = identity.and_then(|identity| identity.domains.as_ref());
-        let secret_sha256 = hash(secret.reveal());
         sqlx::query!(
             r#"
-            insert into sessions (secret_sha256, token_id, subject, name, scope, domains, expires_at)
-            values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))
+            delete from sessions
+            where secret_sha256 in (
+                select secret_sha256
+                from sessions
+                where token_id = $1
+                    or (token_id is null and subject = $2)
+                order by created_at desc, expires_at desc
+                offset $3
+            )
             "#,
-            secret_sha256.as_slice(),
-            token.map(|token| &*token.token_id),
-            identity.map(|identity| &*identity.subject),
-            identity.and_then(|identity| identity.name.as_deref()),
-            identity.map(|identity| identity.scope.as_str()),
-            domains.map(DomainList::names) as Option<&[String]>,
-            f64::from(SESSION_SECS)
+            token_id,
+            subject,
+            SESSIONS_MAX
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        let actor = holder.actor().at(address);
+        let change = Change::new(Action::SignedIn)
+            .of(actor.as_str())
+            .with(holder.grant());
+        record_change(&mut transaction, &actor, &change).await?;
+        transaction.commit().await?;
         Ok(Session::new(secret))
     }
 
@@ -158,15 +206,18 @@ impl Store {
         }))
     }
 
-    /// Ends a session.
-    pub async fn end_session(&self, session: &Session) -> Result<(), Error> {
+    /// Ends a session because whoever has it wants that.
+    pub async fn end_session(&self, session: &Session, actor: &Actor) -> Result<(), Error> {
         let secret_sha256 = hash(session.secret());
+        let mut transaction = self.pool.begin().await?;
         sqlx::query!(
             "delete from sessions where secret_sha256 = $1",
             secret_sha256.as_slice()
         )
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        record_change(&mut transaction, actor, &Change::new(Action::SignedOut)).await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -190,7 +241,7 @@ impl Store {
             "#,
             IDENTITY_PREFIX
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let rows = rows.into_iter().map(|row| {
             Ok(SessionRow {
@@ -217,11 +268,40 @@ impl Store {
         .await?
         .rows_affected();
         if ended > 0 {
-            let detail = serde_json::json!({ "session_count": ended });
+            let detail = json!({ "session_count": ended });
             let change = Change::new(Action::SessionsRevoked).of(holder).with(detail);
             record_change(&mut transaction, actor, &change).await?;
         }
         transaction.commit().await?;
         Ok(ended)
     }
+}
+
+async fn insert_session(
+    connection: &mut PgConnection,
+    secret: &SecretText,
+    holder: &Holder,
+) -> Result<(), Error> {
+    let (token, identity) = match holder {
+        Holder::Token(token) => (Some(token), None),
+        Holder::Identity(identity) => (None, Some(identity)),
+    };
+    let domains = identity.and_then(|identity| identity.domains.as_ref());
+    let secret_sha256 = hash(secret.reveal());
+    sqlx::query!(
+        r#"
+        insert into sessions (secret_sha256, token_id, subject, name, scope, domains, expires_at)
+        values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))
+        "#,
+        secret_sha256.as_slice(),
+        token.map(|token| &*token.token_id),
+        identity.map(|identity| &*identity.subject),
+        identity.and_then(|identity| identity.name.as_deref()),
+        identity.map(|identity| identity.scope.as_str()),
+        domains.map(DomainList::names) as Option<&[String]>,
+        f64::from(SESSION_SECS)
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    Error, Figures, Load, Submission,
+    Connections, Error, Figures, Load, Pending, Submission,
     delivery::OutcomeRow,
     domains::Domains,
     partitions::Partitions,
@@ -25,10 +25,27 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 pub struct Options {
     /// Connections that write groups of small reports.
     pub writers: usize,
-    /// Connections at most, writers included.
+    /// Connections at most, writers included: at least two more than writers.
     pub connections_max: u32,
     /// How long a call waits for a connection, the first one included.
     pub acquire_timeout: Duration,
+    /// How long a statement that answers a question may take; zero: as long as it likes.
+    pub statement_timeout: Duration,
+}
+
+impl Options {
+    /// Half of the connections that writers leave answer questions. The others are for what comes in and for work in the
+    /// background: slow questions, however many, take none of them.
+    fn reading_max(&self) -> u32 {
+        let writers = u32::try_from(self.writers).unwrap_or(u32::MAX);
+        (self.connections_max.saturating_sub(writers) / 2).max(1)
+    }
+
+    fn pool(&self, connections_max: u32) -> PgPoolOptions {
+        PgPoolOptions::new()
+            .max_connections(connections_max.max(1))
+            .acquire_timeout(self.acquire_timeout)
+    }
 }
 
 impl Default for Options {
@@ -37,6 +54,7 @@ impl Default for Options {
             writers: 3,
             connections_max: 16,
             acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -44,7 +62,10 @@ impl Default for Options {
 /// Everything ruad keeps. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
+    /// For all that writes, and for what must not wait for answers: who asks, and what is settled.
     pub(crate) pool: PgPool,
+    /// For answers, each statement of which has limited time.
+    pub(crate) reading: PgPool,
     pub(crate) domains: Arc<Domains>,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) answers: Arc<Answers>,
@@ -56,15 +77,18 @@ impl Store {
     pub fn connect(connect: PgConnectOptions, options: &Options) -> Self {
         // Slow statements show in the answers' times; their texts do not belong into the log.
         let connect = connect.disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections_max)
-            .acquire_timeout(options.acquire_timeout)
+        let reading_max = options.reading_max();
+        let pool = options
+            .pool(options.connections_max.saturating_sub(reading_max))
+            .connect_lazy_with(connect.clone());
+        let reading = limited(options.pool(reading_max), options.statement_timeout)
             .connect_lazy_with(connect);
         let domains = Arc::new(Domains::default());
         let partitions = Arc::new(Partitions::default());
         let writer = Arc::new(Writer::start(&pool, &domains, &partitions, options.writers));
         Self {
             pool,
+            reading,
             domains,
             partitions,
             answers: Arc::default(),
@@ -77,20 +101,9 @@ impl Store {
         Ok(MIGRATOR.run(&self.pool).await?)
     }
 
-    /// Whether the database answers and has the schema this program needs.
-    pub async fn ready(&self) -> Result<bool, Error> {
-        let newest = MIGRATOR.iter().map(|migration| migration.version).max();
-        // Not a checked query: the table is made by the migrator, not by a migration.
-        let applied: Option<i64> =
-            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(applied >= newest)
-    }
-
-    /// Waits until a delivery with so many records in hand may be submitted: what waits is bounded.
-    pub async fn reserve(&self, record_count: usize) -> Result<Room, Error> {
-        self.writer.reserve(record_count).await
+    /// Waits until a delivery with these documents may be submitted: what waits is bounded.
+    pub async fn reserve(&self, documents: &[Pending]) -> Result<Room, Error> {
+        self.writer.reserve(documents).await
     }
 
     /// Stores a delivery with whatever else waits, in one commit, and answers after it.
@@ -115,11 +128,9 @@ impl Store {
 
     /// How things stand right now.
     pub fn load(&self) -> Load {
-        let idle = self.pool.num_idle() as u64;
         Load {
-            connections_busy: u64::from(self.pool.size()).saturating_sub(idle),
-            connections_idle: idle,
-            connections_max: self.pool.options().get_max_connections().into(),
+            reading: connections(&self.reading),
+            writing: connections(&self.pool),
             waiting_deliveries: self.writer.waiting() as u64,
         }
     }
@@ -127,6 +138,53 @@ impl Store {
     /// Writes what waits, then closes all connections.
     pub async fn close(&self) {
         self.writer.close().await;
+        self.reading.close().await;
         self.pool.close().await;
+    }
+}
+
+/// Sets the time that a statement may take. By a statement, because proxies such as PgBouncer refuse connections that
+/// begin with settings.
+///
+/// It also ends what nobody waits for any more: the statement of a request that is dropped goes on in the database, and its
+/// connection is free only afterwards.
+fn limited(pool: PgPoolOptions, statement_timeout: Duration) -> PgPoolOptions {
+    pool.after_connect(move |connection, _| {
+        Box::pin(async move {
+            sqlx::query("select set_config('statement_timeout', $1, false)")
+                .bind(statement_timeout.as_millis().to_string())
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+    })
+}
+
+fn connections(pool: &PgPool) -> Connections {
+    let idle = pool.num_idle() as u64;
+    Connections {
+        busy: u64::from(pool.size()).saturating_sub(idle),
+        idle,
+        max: pool.options().get_max_connections().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_leave_connections_to_what_comes_in() {
+        let reading_max = |writers, connections_max| {
+            let options = Options {
+                writers,
+                connections_max,
+                ..Options::default()
+            };
+            options.reading_max()
+        };
+        assert_eq!(reading_max(3, 16), 6);
+        assert_eq!(reading_max(1, 3), 1);
+        assert_eq!(reading_max(3, 5), 1);
     }
 }

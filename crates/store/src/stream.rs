@@ -66,9 +66,9 @@ impl Store {
             remember_peer(&mut transaction, wanted).await?;
         }
         let before = if inserted.is_empty() && twin.is_none() {
-            stored_reports(&mut transaction, &[domain_id], &[key.report_uid])
-                .await?
-                .pop()
+            let mut stored =
+                stored_reports(&mut transaction, &[domain_id], &[key.report_uid]).await?;
+            Some(stored.pop().ok_or(Error::Deleted)?)
         } else {
             None
         };

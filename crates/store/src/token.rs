@@ -18,6 +18,12 @@ const PREFIX: &str = "ruad_";
 /// Tokens are many times fewer than these 64 bits have values.
 const ID_BYTES: usize = 8;
 
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 200;
+
+/// A hundred years.
+const EXPIRES_DAYS_MAX: u32 = 36_500;
+
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,14 +84,55 @@ pub struct Token {
 /// A token to be made.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// What it is for.
-    pub name: Option<String>,
-    /// What it is good for.
-    pub scope: Scope,
-    /// The policy domains it is restricted to.
-    pub domains: Option<DomainList>,
-    /// After how many days it is refused.
-    pub expires_days: Option<u32>,
+    name: Option<String>,
+    scope: Scope,
+    domains: Option<DomainList>,
+    expires_days: Option<u32>,
+}
+
+/// Why there is no such token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// Its name is for people, in a table and on a terminal.
+    #[error("name: at most {NAME_CHARS_MAX} characters, and no control characters")]
+    Name,
+    /// It would be refused at once, or nobody alive would see its end.
+    #[error("expires_days: from 1 to {EXPIRES_DAYS_MAX}")]
+    Expiry,
+}
+
+impl NewToken {
+    /// One that lasts, and sees everything. An empty name is none.
+    pub fn new(name: Option<String>, scope: Scope) -> Result<Self, BadToken> {
+        let is_bad = |name: &String| {
+            name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control)
+        };
+        if name.as_ref().is_some_and(is_bad) {
+            return Err(BadToken::Name);
+        }
+        Ok(Self {
+            name: name.filter(|name| !name.is_empty()),
+            scope,
+            domains: None,
+            expires_days: None,
+        })
+    }
+
+    /// The same, restricted to these policy domains.
+    pub fn for_domains(self, domains: Option<DomainList>) -> Self {
+        Self { domains, ..self }
+    }
+
+    /// The same, refused after so many days.
+    pub fn expiring(self, expires_days: Option<u32>) -> Result<Self, BadToken> {
+        if expires_days.is_some_and(|days| !(1..=EXPIRES_DAYS_MAX).contains(&days)) {
+            return Err(BadToken::Expiry);
+        }
+        Ok(Self {
+            expires_days,
+            ..self
+        })
+    }
 }
 
 impl Store {
@@ -102,7 +149,7 @@ impl Store {
     }
 
     /// Makes a token that may do everything if there has never been any.
-    pub async fn create_first_token(&self, name: &str) -> Result<Option<SecretText>, Error> {
+    pub async fn create_first_token(&self) -> Result<Option<SecretText>, Error> {
         let mut transaction = self.pool.begin().await?;
         // Of several processes that start together one makes it.
         sqlx::query("lock table tokens in share row exclusive mode")
@@ -116,7 +163,7 @@ impl Store {
             return Ok(None);
         }
         let new = NewToken {
-            name: Some(name.to_owned()),
+            name: Some("first start".into()),
             scope: Scope::Admin,
             domains: None,
             expires_days: None,
@@ -139,7 +186,7 @@ impl Store {
             order by created_at desc, token_id
             "#
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         rows.into_iter().map(Token::try_from).collect()
     }
@@ -344,6 +391,22 @@ impl TryFrom<TokenRow> for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_that_makes_no_sense_is_not_made() {
+        let named = |name: &str| NewToken::new(Some(name.to_owned()), Scope::Read);
+        assert_eq!(named("").unwrap().name, None);
+        let longest = "\u{e9}".repeat(NAME_CHARS_MAX);
+        assert_eq!(named(&longest).unwrap().name, Some(longest));
+        for bad in ["a\u{1b}[31mb", "a\nb", &"x".repeat(NAME_CHARS_MAX + 1)] {
+            assert_eq!(named(bad).unwrap_err(), BadToken::Name, "{bad}");
+        }
+        let expiring = |days| named("a").unwrap().expiring(days).map(drop);
+        assert_eq!(expiring(None), Ok(()));
+        assert_eq!(expiring(Some(EXPIRES_DAYS_MAX)), Ok(()));
+        assert_eq!(expiring(Some(0)), Err(BadToken::Expiry));
+        assert_eq!(expiring(Some(EXPIRES_DAYS_MAX + 1)), Err(BadToken::Expiry));
+    }
 
     #[test]
     fn only_what_looks_like_a_token_is_asked_for() {

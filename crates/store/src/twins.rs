@@ -184,6 +184,20 @@ async fn kept_by_peers(
         .iter()
         .map(|wanted| id_key(&wanted.header.report_metadata.report_id))
         .collect();
+    // Asked first, since the tables of all months would have to be made ready for the join.
+    let kept_count = sqlx::query_scalar!(
+        r#"
+        select count(*) as "count!"
+        from peer_reports
+        where domain_id = any($1)
+            and id_key = any($2)
+        "#,
+        &domain_ids,
+        &id_keys
+    );
+    if kept_count.fetch_one(&mut *connection).await? == 0 {
+        return Ok(Vec::new());
+    }
     Ok(sqlx::query_as!(
         Twin,
         r#"

@@ -12,7 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    Error, Figures, Submission, delivery::OutcomeRow, domains::Domains, partitions::Partitions,
+    Error, Figures, Pending, Submission, delivery::OutcomeRow, domains::Domains,
+    partitions::Partitions,
 };
 
 use self::{
@@ -20,16 +21,22 @@ use self::{
     queue::{Group, Job, Queue},
 };
 
-/// Records that may wait for the writers or be written at a time: about 50 MiB.
-const WAITING_RECORDS_MAX: u32 = 65_536;
+/// What waits for the writers or is being written takes so many KiB of memory at most.
+const WAITING_KIB_MAX: u32 = 48 * 1024;
 
-/// What a delivery weighs besides its records.
-const DELIVERY_WEIGHT: usize = 8;
+/// What a delivery takes besides its records, in KiB.
+const DELIVERY_KIB: usize = 6;
 
 /// Room for one delivery among those that wait for the writers or are being written.
 #[derive(Debug)]
 pub struct Room {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn kib(&self) -> usize {
+        self.permit.num_permits()
+    }
 }
 
 /// The tasks that write, and what waits for them.
@@ -65,18 +72,19 @@ impl Writer {
         }
         Self {
             queue,
-            room: Arc::new(Semaphore::new(WAITING_RECORDS_MAX as usize)),
+            room: Arc::new(Semaphore::new(WAITING_KIB_MAX as usize)),
             figures,
             tasks: tokio::sync::Mutex::new(tasks),
         }
     }
 
-    /// Waits until a delivery with so many records may join the queue.
-    pub(crate) async fn reserve(&self, record_count: usize) -> Result<Room, Error> {
-        let weight = (record_count + DELIVERY_WEIGHT).min(WAITING_RECORDS_MAX as usize) as u32;
-        let permit = Arc::clone(&self.room).acquire_many_owned(weight).await;
+    /// Waits until a delivery with these documents may join the queue.
+    pub(crate) async fn reserve(&self, documents: &[Pending]) -> Result<Room, Error> {
+        let bytes: usize = documents.iter().map(Pending::size_bytes).sum();
+        let kib = (bytes / 1024 + DELIVERY_KIB).min(WAITING_KIB_MAX as usize) as u32;
+        let permit = Arc::clone(&self.room).acquire_many_owned(kib).await;
         Ok(Room {
-            _permit: permit.map_err(|_| Error::Closed)?,
+            permit: permit.map_err(|_| Error::Closed)?,
         })
     }
 
@@ -87,7 +95,11 @@ impl Writer {
         room: Room,
     ) -> Result<Vec<OutcomeRow>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job { submission, reply })?;
+        self.queue.push(Job {
+            submission,
+            kib: room.kib(),
+            reply,
+        })?;
         let answer = answer.await.map_err(|_| Error::Closed)?;
         drop(room);
         answer

@@ -129,6 +129,16 @@ async fn readers_learn_nothing_of_deliveries_but_their_documents() {
         deliveries.0,
         expected.map(|row| row.map(String::from).to_vec())
     );
+
+    service
+        .database
+        .execute("update deliveries set origin = 'imap:dmarc', mail_from_domain = 'other.example', mail_dmarc_pass = true")
+        .await;
+    let of_mail = "select distinct origin, mail_from_domain, mail_dmarc_pass is null as is_hidden from dmarc_deliveries";
+    assert_eq!(
+        reader.rows(of_mail).await.0,
+        [["imap", "null", "true"].map(String::from).to_vec()]
+    );
     reader.leave(&service.database).await;
     service.stop().await;
 }
@@ -185,6 +195,35 @@ async fn readers_cannot_make_a_view_tell() {
             Err(error) => assert_denied(&error, statistics),
         }
     }
+    reader.leave(&service.database).await;
+    service.stop().await;
+}
+
+/// A function of the same name as one of PostgreSQL's that the views call for each row, before any barrier.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_cannot_put_functions_of_their_own_below_a_view() {
+    let service = filled().await;
+    let reader = Reader::join(&service.database).await;
+    reader.only(&service.database, "mine.example").await;
+    let own = format!("own_{}", reader.role);
+    let make = format!(
+        "create schema {own}; grant usage on schema {own} to {}; \
+         create function {own}.json_to_recordset(json) returns setof record language plpgsql as $$ \
+         begin raise exception 'seen: %', $1; end $$",
+        reader.role
+    );
+    service.database.execute(&make).await;
+    let first = format!(
+        "select set_config('search_path', '{own}, ' || current_schema || ', pg_catalog', false)"
+    );
+
+    for view in ["dmarc_sources", "dmarc_messages"] {
+        let rows = reader.try_rows(&first, &domains_in(view)).await;
+        assert_eq!(rows.unwrap(), named(&MINE), "{view}");
+    }
+
+    let unmake = format!("drop schema {own} cascade");
+    service.database.execute(&unmake).await;
     reader.leave(&service.database).await;
     service.stop().await;
 }

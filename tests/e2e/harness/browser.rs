@@ -2,11 +2,18 @@
 
 mod pipe;
 
-use std::{net::SocketAddr, path::Path, time::Instant};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::sleep,
+};
 
 use super::{DEADLINE, eventually};
 use pipe::Pipe;
@@ -18,6 +25,11 @@ static BROWSERS: Semaphore = Semaphore::const_new(2);
 pub(crate) const PHONE: u32 = 390;
 /// Of a desk.
 pub(crate) const DESK: u32 = 1280;
+
+const TEXT: &str = "document.body.innerText";
+
+/// The page is looked at so often while something is waited for: looking takes time from what is waited for.
+const LOOKS: Duration = Duration::from_millis(20);
 
 /// How the page is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +89,16 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", media).await;
     }
 
+    /// Takes the network away from the page, or gives it back.
+    pub(crate) async fn offline(&self, offline: bool) {
+        let network = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.call("Network.enable", json!({})).await;
+        self.call("Network.emulateNetworkConditions", network).await;
+    }
+
     /// Opens a page and waits until it shows what it has to show.
     pub(crate) async fn open(&self, path: &str) {
-        self.run("document.documentElement?.remove()").await;
+        self.value("document.documentElement?.remove()").await;
         let url = format!("{}{path}", self.origin);
         self.call("Page.navigate", json!({"url": url})).await;
         self.settled().await;
@@ -95,46 +114,53 @@ impl Browser {
 
     /// What an expression in the page comes to; a promise is waited for.
     pub(crate) async fn value(&self, expression: &str) -> Value {
-        let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let answer = self.call("Runtime.evaluate", asked).await;
-        assert!(
-            answer.get("exceptionDetails").is_none(),
-            "{expression}: {answer}"
-        );
-        answer["result"]["value"].clone()
+        self.evaluate(expression)
+            .await
+            .unwrap_or_else(|fault| panic!("{expression}: {fault}"))
     }
 
-    async fn run(&self, expression: &str) {
-        let asked = json!({"expression": expression, "awaitPromise": true});
-        self.call("Runtime.evaluate", asked).await;
+    /// As `value`; an error where the expression throws, or the page goes away meanwhile.
+    async fn evaluate(&self, expression: &str) -> Result<Value, Value> {
+        let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let session = Some(self.session.as_str());
+        let answer = self.pipe.ask(session, "Runtime.evaluate", asked).await?;
+        match answer.get("exceptionDetails") {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(answer["result"]["value"].clone()),
+        }
     }
 
     /// Waits until an expression holds, across changes of the page.
     pub(crate) async fn until(&self, expression: &str) {
-        let asked = json!({"expression": format!("Boolean({expression})"), "returnByValue": true});
-        eventually(expression, async || {
-            let answer = self.call("Runtime.evaluate", asked.clone()).await;
-            answer["result"]["value"] == true
-        })
-        .await;
+        let holds = format!("Boolean({expression})");
+        let start = Instant::now();
+        loop {
+            let answer = self.evaluate(&holds).await;
+            if answer.as_ref().is_ok_and(|holds| *holds == true) {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{expression}: {answer:?}");
+            sleep(LOOKS).await;
+        }
     }
 
     /// The visible text of the page.
     pub(crate) async fn text(&self) -> String {
-        let text = self.value("document.body.innerText").await;
+        let text = self.value(TEXT).await;
         text.as_str().unwrap().into()
     }
 
-    /// Waits until the page shows this text.
+    /// Waits until the page shows this text, across changes of the page.
     pub(crate) async fn shows(&self, text: &str) {
         let start = Instant::now();
         loop {
-            let shown = self.text().await;
-            if shown.contains(text) {
+            // A page that begins has no body yet.
+            let shown = self.evaluate(TEXT).await.unwrap_or_else(|fault| fault);
+            if shown.as_str().is_some_and(|shown| shown.contains(text)) {
                 return;
             }
             assert!(start.elapsed() < DEADLINE, "{text:?} is not in {shown}");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            sleep(LOOKS).await;
         }
     }
 
@@ -147,11 +173,16 @@ impl Browser {
     /// Clicks the first link or button with this text, and waits for what follows.
     pub(crate) async fn click(&self, text: &str) {
         let text = Value::from(text);
-        self.until(&format!(
-            "(() => {{ const found = [...document.querySelectorAll('a, button, summary')]\
-             .find((one) => one.textContent.trim() === {text} && one.getClientRects().length > 0); found?.click(); return found; }})()"
-        ))
-        .await;
+        let found = format!(
+            "[...document.querySelectorAll('a, button, summary')]\
+             .find((one) => one.textContent.trim() === {text} && one.getClientRects().length > 0)"
+        );
+        let click = format!("((found) => found ? (found.click(), true) : false)({found})");
+        self.until(&found).await;
+        // It may be gone again by now. Where the answer is lost, the click has led to another page.
+        while self.evaluate(&click).await.is_ok_and(|done| done == false) {
+            self.until(&found).await;
+        }
         self.settled().await;
     }
 
@@ -164,12 +195,20 @@ impl Browser {
         self.call("Input.insertText", json!({"text": text})).await;
     }
 
+    /// Chooses among what the field with this id offers.
+    pub(crate) async fn choose(&self, id: &str, value: &str) {
+        let field = format!("document.getElementById({id:?})");
+        let chosen = format!("({field}.value = {value:?}, {field}.value)");
+        assert_eq!(self.value(&chosen).await, value, "{id} offers it");
+    }
+
     /// Presses a key and lets go of it.
     pub(crate) async fn press(&self, key: &str) {
         let (code, text) = match key {
             "Enter" => (13, "\r"),
             "Tab" => (9, ""),
             "Escape" => (27, ""),
+            "ArrowRight" => (39, ""),
             other => panic!("no such key here: {other}"),
         };
         for kind in ["keyDown", "keyUp"] {
@@ -189,6 +228,38 @@ impl Browser {
         let input = self.call("DOM.querySelector", find).await;
         let choose = json!({"nodeId": input["nodeId"], "files": files});
         self.call("DOM.setFileInputFiles", choose).await;
+    }
+
+    /// Drops files or folders on the first element that matches.
+    pub(crate) async fn drop_files(&self, selector: &str, files: &[&Path]) {
+        let place = format!(
+            "(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])(document.querySelector({selector:?}).getBoundingClientRect())"
+        );
+        let place = self.value(&place).await;
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let data = json!({"items": [], "files": files, "dragOperationsMask": 1});
+            let event = json!({"type": kind, "x": place[0], "y": place[1], "data": data});
+            self.call("Input.dispatchDragEvent", event).await;
+        }
+    }
+
+    /// Clicks a link and returns the file that it saves.
+    pub(crate) async fn download(&self, text: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let to = json!({"behavior": "allow", "downloadPath": folder.path()});
+        self.call("Browser.setDownloadBehavior", to).await;
+        self.click(text).await;
+        let saved = || -> Option<PathBuf> {
+            let files = std::fs::read_dir(folder.path()).unwrap();
+            let mut files = files.map(|file| file.unwrap().path());
+            // Until it is complete it has another name, and its own is held by an empty file: an empty one never counts.
+            files.find(|file| {
+                let is_whole = file.extension().is_none_or(|kind| kind != "crdownload");
+                is_whole && file.metadata().is_ok_and(|file| file.len() > 0)
+            })
+        };
+        eventually("the file is saved", async || saved().is_some()).await;
+        std::fs::read(saved().unwrap()).unwrap()
     }
 
     pub(crate) async fn go_back(&self) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, Decode, PgConnection, Postgres, Type, postgres::PgRow};
-use store::{ConnectOptions, Options, Store};
+use store::{Actor, ConnectOptions, Options, Store};
 use tokio::sync::OnceCell;
 
 use super::query;
@@ -57,7 +57,7 @@ impl Database {
         let store = database.store();
         store.migrate().await.unwrap();
         if requires_citus() {
-            assert_eq!(store.distribute().await.unwrap(), DISTRIBUTED);
+            assert_eq!(store.distribute(&Actor::cli()).await.unwrap(), DISTRIBUTED);
             assert_eq!(
                 database.distributed_tables().await,
                 DISTRIBUTED.len() as i64

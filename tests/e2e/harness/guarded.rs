@@ -21,12 +21,9 @@ pub(crate) struct Client {
 /// A token for a test: its text.
 pub(crate) async fn make_token(database: &Database, scope: Scope, domains: &[&str]) -> String {
     let store = database.store();
-    let new = NewToken {
-        name: Some(format!("a test, {}", scope.as_str())),
-        scope,
-        domains: DomainList::new(domains.iter().map(|name| (*name).to_owned())).ok(),
-        expires_days: None,
-    };
+    let domains = DomainList::new(domains.iter().map(|name| (*name).to_owned())).ok();
+    let new = NewToken::new(Some(format!("a test, {}", scope.as_str())), scope);
+    let new = new.unwrap().for_domains(domains);
     let (_, text) = store.create_token(&new, &Actor::cli()).await.unwrap();
     store.close().await;
     text.reveal().to_owned()

@@ -4,7 +4,7 @@ use serde_json::json;
 use store::Scope;
 
 use super::{is_refused, last_in_audit, people, service};
-use crate::harness::{Database, OpenId, Service, Visitor, cookie_of, grant, place};
+use crate::harness::{Database, OpenId, Service, Visitor, cookie_of, eventually, grant, place};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -25,6 +25,11 @@ async fn a_provider_that_is_away_at_the_start_is_asked_when_it_is_back() {
         assert_eq!(cookie_of(&answer, "ruad_oidc"), None);
 
         provider.set(json!({ "fault": null })).await;
+        eventually("it is asked again", async || {
+            let answer = service.nobody().ask("/api/v1/session/oidc").await;
+            place(&answer).starts_with(&provider.issuer)
+        })
+        .await;
         let answer = Visitor::new(&provider, "ann").sign_in(&service).await;
         assert_eq!(place(&answer), "/", "{fault}");
     }
@@ -33,19 +38,29 @@ async fn a_provider_that_is_away_at_the_start_is_asked_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_names_places_without_tls_is_not_asked_there() {
     let provider = OpenId::start().await;
-    let service = service(&provider).await;
-    let url = |path: &str| format!("http://evil.example{path}");
-    let said = json!({
-        "issuer": provider.issuer, "authorization_endpoint": url("/auth"), "token_endpoint": url("/token"),
-        "jwks_uri": url("/jwks"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256"],
-    });
-    let headers = json!({"content-type": "application/json"});
-    let fault =
-        json!({"path": DISCOVERY, "status": 200, "headers": headers, "body": said.to_string()});
-    provider.set(json!({ "fault": fault })).await;
-    let answer = service.nobody().ask("/api/v1/session/oidc").await;
-    assert_eq!(place(&answer), "/?sign_in=unavailable");
+    let endpoints = [
+        ("authorization_endpoint", "/auth"),
+        ("token_endpoint", "/token"),
+        ("jwks_uri", "/jwks"),
+    ];
+    for (endpoint, path) in endpoints {
+        let service = service(&provider).await;
+        let mut said = json!({
+            "issuer": provider.issuer, "response_types_supported": ["code"], "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        });
+        for (endpoint, path) in endpoints {
+            said[endpoint] = json!(format!("{}{path}", provider.issuer));
+        }
+        said[endpoint] = json!(format!("http://evil.example{path}"));
+        let headers = json!({"content-type": "application/json"});
+        let fault =
+            json!({"path": DISCOVERY, "status": 200, "headers": headers, "body": said.to_string()});
+        provider.set(json!({ "fault": fault })).await;
+        let answer = Visitor::new(&provider, "ann").sign_in(&service).await;
+        assert_eq!(place(&answer), "/?sign_in=unavailable", "{endpoint}");
+        provider.set(json!({ "fault": null })).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,20 +143,64 @@ async fn whoever_tries_too_often_is_told_to_wait() {
         config.http.rate_limit.refusals_per_minute = 3;
     })
     .await;
+    let callback = format!("http://{}/api/v1/session/oidc/callback", service.address);
+    let settings = json!({"redirect_uri": callback, "accounts": people()});
+    provider.set(settings).await;
+    let (attempt, answered) = Visitor::new(&provider, "ann")
+        .until_back(&service, "/")
+        .await;
     let callback = "/api/v1/session/oidc/callback?code=x&state=y";
     for _ in 0..2 {
         let answer = service.nobody().ask(callback).await;
         is_refused(&service, &answer, "stale").await;
     }
-    let answer = service.nobody().ask("/api/v1/session/oidc").await;
-    assert!(place(&answer).starts_with(&provider.issuer));
     for path in [callback, "/api/v1/session/oidc"] {
         let refused = service.nobody().ask(path).await;
-        assert_eq!(refused.problem(429), "too_many_requests");
-        assert!(refused.header("retry-after").is_some());
+        assert_eq!(place(&refused), "/?sign_in=too_many_requests");
     }
     let count = "select count(*) from audit where action = 'sign_in_failed'";
     assert_eq!(service.database.value::<i64>(count).await, 2);
+
+    // Whoever began before comes back, and who is refused elsewhere has a share of that.
+    let client = service.nobody().header("cookie", &attempt);
+    let answer = client.ask(&answered).await;
+    assert!(cookie_of(&answer, "ruad_session").is_some(), "{answer:?}");
+    let refused = service.nobody().ask("/api/v1/domains").await;
+    assert_eq!(refused.problem(401), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_on_this_side_is_told_on_the_page() {
+    let provider = OpenId::start().await;
+    let service = service(&provider).await;
+    let (attempt, callback) = Visitor::new(&provider, "ann")
+        .until_back(&service, "/")
+        .await;
+    let client = service.nobody().header("cookie", &attempt);
+    let rename = "alter table sessions rename to gone";
+    service.database.execute(rename).await;
+    assert_eq!(place(&client.ask(&callback).await), "/?sign_in=failed");
+    let twice = "/api/v1/session/oidc/callback?state=a&state=b";
+    assert_eq!(place(&client.ask(twice).await), "/?sign_in=stale");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_away_is_not_asked_for_each_who_comes() {
+    let provider = OpenId::start().await;
+    let service = service(&provider).await;
+    let fault = json!({"path": DISCOVERY, "status": 503});
+    provider.set(json!({ "fault": fault })).await;
+    let ask = async || {
+        let answer = service.nobody().ask("/api/v1/session/oidc").await;
+        place(&answer).to_owned()
+    };
+    assert_eq!(ask().await, "/?sign_in=unavailable");
+    provider.set(json!({ "fault": null })).await;
+    assert_eq!(ask().await, "/?sign_in=unavailable", "for two seconds");
+    eventually("it is asked again", async || {
+        ask().await.starts_with(&provider.issuer)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ pub(super) struct Filled {
 }
 
 impl Filled {
-    /// Every page, by a name for files.
+    /// Every page, that of the API included, by a name for files.
     pub(super) fn pages(&self) -> Vec<(&'static str, String)> {
         vec![
             ("domains", "/".into()),
@@ -41,6 +41,7 @@ impl Filled {
             ("tokens", "/tokens".into()),
             ("audit", "/audit".into()),
             ("not-found", "/domains/nobody.example".into()),
+            ("api", "/docs".into()),
         ]
     }
 }
@@ -80,6 +81,19 @@ pub(super) async fn filled() -> Filled {
         report_uid,
         service,
     }
+}
+
+/// One domain has most messages, the other most that fail; and so have the sources of the first.
+pub(super) async fn two_orders() -> Service {
+    let service = Service::start().await;
+    let large = Report::new("large.example", "1")
+        .passing("192.0.2.1", 10)
+        .failing("192.0.2.2", 1);
+    let bad = Report::new("bad.example", "2").failing("192.0.2.3", 5);
+    for report in [large, bad] {
+        service.store(report.xml()).await;
+    }
+    service
 }
 
 /// Uploads a file that is no report, as browsers do.
@@ -192,12 +206,9 @@ async fn tokens(service: &Service) {
         (None, Scope::Read, &["example.com"], Some(30)),
         (Some("Grafana"), Scope::Read, &[], None),
     ] {
-        let new = NewToken {
-            name: name.map(String::from),
-            scope,
-            domains: DomainList::new(domains.iter().map(|name| (*name).to_owned())).ok(),
-            expires_days,
-        };
+        let domains = DomainList::new(domains.iter().map(|name| (*name).to_owned())).ok();
+        let new = NewToken::new(name.map(String::from), scope).unwrap();
+        let new = new.for_domains(domains).expiring(expires_days).unwrap();
         let (token, text) = store.create_token(&new, &Actor::cli()).await.unwrap();
         match name {
             Some("An intern") => expire(service, &token.token_id).await,

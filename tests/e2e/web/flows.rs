@@ -14,6 +14,24 @@ fn sample(name: &str) -> std::path::PathBuf {
     samples.join(name).canonicalize().unwrap()
 }
 
+/// Uploads files of which one is no report.
+pub(super) async fn show_uploads(browser: &Browser) {
+    browser.open("/upload").await;
+    let report = sample("example.com-bigmail-1015.eml");
+    let packed = sample("example.org-provider-1018.xml.gz");
+    let other = sample("../README.md");
+    browser.choose_files(&[&report, &packed, &other]).await;
+    browser.shows("Done: ").await;
+}
+
+/// Goes to a page while ruad is away.
+pub(super) async fn show_trouble(browser: &Browser) {
+    browser.offline(true).await;
+    browser.click("Reports").await;
+    browser.shows("ruad cannot be reached").await;
+    browser.offline(false).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_installation_says_what_to_do_and_takes_a_first_report() {
     let service = Service::start().await;
@@ -175,7 +193,10 @@ async fn a_rejected_delivery_is_tried_again_and_discarded() {
     assert_eq!(kept.status, 200, "Escape discards nothing");
     browser.click("Discard").await;
     browser
-        .until("document.querySelector('dialog button[value=yes]')?.click() ?? !document.querySelector('dialog')")
+        .until("document.querySelector('dialog button[value=yes]')")
+        .await;
+    browser
+        .value("document.querySelector('dialog button[value=yes]').click()")
         .await;
 
     browser.shows("Its bytes are not kept").await;

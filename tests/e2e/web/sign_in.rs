@@ -3,6 +3,7 @@
 use serde_json::json;
 use store::Scope;
 
+use super::signed_in;
 use crate::{
     harness::{Browser, OpenId, Service, grant, make_token},
     reports::Report,
@@ -50,6 +51,39 @@ async fn a_restricted_reader_signs_in_and_out_and_sees_one_domain() {
     browser.shows("This page needs a token").await;
     browser.open("/").await;
     browser.shows("This page needs a token").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_out_already_signs_out() {
+    let service = guarded().await;
+    let token = make_token(&service.database, Scope::Read, &[]).await;
+    let browser = signed_in(&service, &token, "/reports").await;
+    let ended = service.database.execute("delete from sessions").await;
+    assert_eq!(ended, 1);
+
+    browser.click("Sign out").await;
+
+    browser.shows("This page needs a token").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_that_fails_is_said_to() {
+    let service = guarded().await;
+    let token = make_token(&service.database, Scope::Read, &[]).await;
+    let browser = signed_in(&service, &token, "/reports").await;
+    browser.offline(true).await;
+
+    browser.click("Sign out").await;
+
+    browser.shows("ruad cannot be reached").await;
+    browser.offline(false).await;
+    browser.click("Try again").await;
+    browser.shows("theirs.example").await;
+    browser.click("Sign out").await;
+    browser.shows("This page needs a token").await;
+    browser.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +105,7 @@ async fn an_administrator_signs_in_and_uploads() {
     browser.choose_files(&[&file]).await;
     browser.shows("Done: 1 stored").await;
     assert_eq!(service.database.report_count().await, 3);
+    browser.close().await;
 }
 
 /// Presses the button that leads to the provider, and signs in there.
@@ -78,7 +113,7 @@ async fn sign_in_elsewhere(browser: &Browser, name: &str) {
     let button = "[...document.querySelectorAll('a')].find((one) => one.textContent === 'Sign in with Example')";
     browser.value(&format!("{button}.click()")).await;
     browser
-        .until("document.querySelector('[name=login]')")
+        .until("document.querySelector('[name=password]')")
         .await;
     let fields = format!("document.querySelector('[name=login]').value = {name:?}");
     browser.value(&fields).await;

@@ -3,23 +3,10 @@
 use serde_json::{Value, json};
 use store::Scope;
 
-use super::{Filled, filled};
+use super::{Filled, filled, signed_in};
 use crate::harness::{Browser, Service, id_of, make_token};
 
 const PLACES: &str = "[...document.querySelectorAll('#nav a')].map((one) => one.textContent)";
-
-/// A browser in which somebody has signed in with this token, on a page.
-async fn signed_in(service: &Service, token: &str, path: &str) -> Browser {
-    let browser = Browser::start(service.address).await;
-    browser.open(path).await;
-    browser.fill("token", token).await;
-    browser.click("Sign in").await;
-    browser
-        .until("document.querySelector('#nav button')?.textContent === 'Sign out'")
-        .await;
-    browser.settled().await;
-    browser
-}
 
 /// Asks for a token to be revoked, and answers the question that comes.
 async fn revoke(browser: &Browser, token: &str, answer: &str) {

@@ -7,6 +7,7 @@ import { forAdministrators, heading, table } from "../parts.js";
 
 /** What was done: in a few words, in a sentence, and the page that shows what it was done to. */
 const ACTIONS = {
+  __proto__: null,
   token_created: ["Made a token", "Somebody who has it is let in from then on.", token],
   token_revoked: ["Revoked a token", "It is refused from then on, and the sessions that it began have ended.", token],
   signed_in: ["Signed in", "A browser shows this page with what a token, or the provider that people sign in at, allows.", holder],
@@ -15,11 +16,14 @@ const ACTIONS = {
   sessions_revoked: ["Ended sessions", "All browsers of a person or of a token were signed out (ruad session revoke).", holder],
   delivery_discarded: ["Discarded a delivery", "The bytes that were kept of it are gone; its entry stays.", delivery],
   delivery_retried: ["Tried a delivery again", "The bytes that were kept of it were taken in once more.", delivery],
+  imported: ["Imported reports", "Reports were taken in on the command line (ruad import)."],
+  migrated: ["Brought the schema up to date", "A newer ruad changed the tables."],
   rebuilt: ["Rebuilt the figures", "What summaries are made of was counted anew from the records (ruad rebuild)."],
   distributed: ["Spread the tables", "The tables were spread over the nodes of a cluster (ruad migrate --distribute)."],
 };
 
 const ACTORS = {
+  __proto__: null,
   cli: "command line",
   open: "anybody, as access was open",
   serve: "ruad itself",
@@ -57,19 +61,19 @@ export async function audit({ signal }) {
 }
 
 function actor(item) {
-  if (Object.hasOwn(ACTORS, item.actor)) return ACTORS[item.actor];
+  if (item.actor in ACTORS) return ACTORS[item.actor];
   if (!TOKEN_ID.test(item.actor)) return [foreign(item.actor_name ?? item.actor), item.actor_name && h("small", null, foreign(item.actor))];
   return [foreign(item.actor_name, "a token without a name"), h("small", null, token(item.actor))];
 }
 
 /** What ruad does not know the word for is shown as it is. */
 function action(item) {
-  return Object.hasOwn(ACTIONS, item.action) ? ACTIONS[item.action][0] : h("code", null, foreign(item.action));
+  return ACTIONS[item.action]?.[0] ?? h("code", null, foreign(item.action));
 }
 
 function subject(item) {
   if (!item.subject) return h("span", { class: "faint" }, "–");
-  const show = Object.hasOwn(ACTIONS, item.action) ? ACTIONS[item.action][2] : null;
+  const show = ACTIONS[item.action]?.[2];
   return show ? show(item.subject) : foreign(item.subject);
 }
 

@@ -20,7 +20,7 @@ export async function delivery({ params: [id], signal, reload }) {
         ["Size", bytes(item.size_bytes)],
         ["Sent by", sender(item.mail)],
         ["SHA-256", item.sha256 && h("span", { class: "mono" }, foreign(item.sha256))]),
-      item.raw_kept ? actions(id, item, reload) : h("p", { class: "faint" }, "Its bytes are not kept: all that matters is stored, or they were discarded.")),
+      item.raw_kept ? actions(id, { signal, reload }) : h("p", { class: "faint" }, "Its bytes are not kept: all that matters is stored, or they were discarded.")),
       section("What was in it", table("Documents of the delivery", [
         { name: "Document", cell: (document) => (document.report_uid ? link(url(["reports", document.report_uid]), foreign(document.path, "the delivery itself")) : foreign(document.path, "the delivery itself")) },
         { name: "Outcome", cell: (document) => outcomeBadge(document.outcome) },
@@ -43,7 +43,7 @@ function reason(document) {
   ];
 }
 
-function actions(id, item, reload) {
+function actions(id, { signal, reload }) {
   const message = h("p", { role: "status", id: "message" });
   const say = (text) => {
     message.textContent = text;
@@ -52,7 +52,8 @@ function actions(id, item, reload) {
   const run = async (work) => {
     try {
       say(await work());
-      setTimeout(reload, 1200);
+      // Once it has been read, and unless somebody has gone elsewhere.
+      setTimeout(() => signal.aborted || reload(), 1200);
     } catch (problem) {
       say(problem.message);
     }

@@ -63,14 +63,16 @@ function chartChoice(path, query) {
 }
 
 function filters(path, query) {
-  const kept = ["from", "to", "chart", "sort"].filter((name) => query.get(name));
-  return h("form", { class: "filters", method: "get", action: path, "aria-label": "Filter the sources" },
+  const kept = ["from", "to", "chart"].filter((name) => query.get(name));
+  const all = new URLSearchParams([...kept, "sort"].filter((name) => query.get(name)).map((name) => [name, query.get(name)]));
+  return h("form", { class: "filters", method: "get", action: path, "aria-label": "Filter and sort the sources" },
     kept.map((name) => h("input", { type: "hidden", name, value: query.get(name) })),
     field("Messages that", choice("pass", [["", "pass or fail"], ["true", "pass"], ["false", "fail"]], query.get("pass") ?? "")),
     field("In network", h("input", { name: "net", id: "net", value: query.get("net") ?? "", placeholder: "192.0.2.0/24", spellcheck: "false" })),
     field("From domain", h("input", { name: "header_from", id: "header-from", value: query.get("header_from") ?? "", placeholder: "mail.example.com", spellcheck: "false" })),
-    h("button", { type: "submit" }, "Filter"),
-    ["pass", "net", "header_from"].some((name) => query.get(name)) && link(`${path}?${new URLSearchParams(kept.map((name) => [name, query.get(name)]))}`, "Show all"));
+    field("Sorted by", choice("sort", [["", "most messages"], ["failures", "most that fail"]], query.get("sort") === "failures" ? "failures" : "")),
+    h("button", { type: "submit" }, "Apply"),
+    ["pass", "net", "header_from"].some((name) => query.get(name)) && link(`${path}?${all}`, "Show all"));
 }
 
 function failingTable(items, range) {

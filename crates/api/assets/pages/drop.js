@@ -1,6 +1,6 @@
 // A place to drop reports on.
 
-import { change } from "../api.js";
+import { change, may, session } from "../api.js";
 import { announce, append, foreign, h, link } from "../dom.js";
 import { bytes, counted } from "../format.js";
 import { domainLink } from "../parts.js";
@@ -8,6 +8,7 @@ import { OUTCOMES, badge, outcomeBadge } from "../words.js";
 
 const AT_A_TIME = 3;
 const TRIES = 8;
+const UNREADABLE = "The browser cannot read this.";
 
 /** Files dropped here, or chosen, are uploaded one by one; each shows what became of it. */
 export function drop() {
@@ -20,7 +21,7 @@ export function drop() {
   const zone = h("div", { class: "drop" },
     h("p", null, h("strong", null, "Drop reports here"), " or"),
     h("p", null, input, h("label", { for: "files", class: "button" }, "Choose files")),
-    h("p", { class: "faint" }, "XML, gzip, zip or whole mails, as they came, up to 25 MB each. Uploading something twice does no harm: it counts once."));
+    h("p", { class: "faint" }, "XML, gzip, zip or whole mails, as they came, or folders of them. Uploading something twice does no harm: it counts once."));
   const over = (is) => (event) => {
     event.preventDefault();
     zone.classList.toggle("over", is);
@@ -28,11 +29,33 @@ export function drop() {
   zone.addEventListener("dragenter", over(true));
   zone.addEventListener("dragover", over(true));
   zone.addEventListener("dragleave", over(false));
-  zone.addEventListener("drop", (event) => {
+  zone.addEventListener("drop", async (event) => {
     over(false)(event);
-    take([...event.dataTransfer.files], results, summary);
+    // Asked for at once: nothing can be had of what was dropped when the event is over.
+    const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
+    try {
+      const files = await Promise.all(dropped.filter(Boolean).map(filesOf));
+      take(files.flat(), results, summary);
+    } catch {
+      summary.hidden = false;
+      summary.textContent = UNREADABLE;
+      announce(UNREADABLE);
+    }
   });
   return [zone, summary, results];
+}
+
+/** A file that was dropped, or all files in a folder that was. */
+async function filesOf(dropped) {
+  if (dropped instanceof File) return [dropped];
+  if (dropped.isFile) return [await new Promise((done, fail) => dropped.file(done, fail))];
+  const reader = dropped.createReader();
+  const files = [];
+  for (;;) {
+    const some = await new Promise((done, fail) => reader.readEntries(done, fail));
+    if (some.length === 0) return files;
+    for (const one of some) files.push(...await filesOf(one));
+  }
 }
 
 async function take(files, results, summary) {
@@ -52,7 +75,8 @@ async function take(files, results, summary) {
   const outcomes = [...Object.keys(OUTCOMES), "failed"].filter((outcome) => tally[outcome]);
   const text = outcomes.map((outcome) => `${tally[outcome]} ${OUTCOMES[outcome]?.[0].toLowerCase() ?? outcome}`).join(", ");
   summary.hidden = false;
-  summary.replaceChildren(`Done: ${text}. `, link("/", "See the domains"));
+  summary.replaceChildren(`Done: ${text}. `);
+  if (may("read")) summary.append(link("/", "See the domains"));
   announce(`Done: ${text}`);
 }
 
@@ -68,7 +92,8 @@ async function send({ file, state }) {
       return body.reports.map((report) => report.outcome);
     } catch (problem) {
       if (problem.code !== "busy" || attempt === TRIES) {
-        state.replaceChildren(badge("failed", "bad"), h("small", { role: "alert" }, problem.message));
+        const why = problem.code === "unreachable" && !(await readable(file)) ? UNREADABLE : problem.message;
+        state.replaceChildren(badge("failed", "bad"), h("small", { role: "alert" }, why));
         return ["failed"];
       }
       await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -76,9 +101,24 @@ async function send({ file, state }) {
   }
 }
 
+/** Browsers tell a file that is gone from a server that is gone only when asked. */
+async function readable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What became of a report; links for those who may go where they lead. */
 function result(report, delivery) {
-  const about = report.domain && report.outcome !== "rejected"
-    ? [domainLink(report.domain), ", ", foreign(report.org_name), report.message_count !== null && `: ${counted(report.message_count, "message")}`]
+  const outcome = outcomeBadge(report.outcome);
+  const known = report.domain && report.outcome !== "rejected";
+  // Who is restricted to domains does not see deliveries that are about others, or about none.
+  const seen = may("read") && (known || session.domains === null);
+  const about = known
+    ? [may("read") ? domainLink(report.domain) : foreign(report.domain), ", ", foreign(report.org_name), report.message_count !== null && `: ${counted(report.message_count, "message")}`]
     : foreign(report.detail, "");
-  return h("span", { class: "result" }, link(`/deliveries/${delivery}`, outcomeBadge(report.outcome)), " ", h("small", null, about));
+  return h("span", { class: "result" }, seen ? link(`/deliveries/${delivery}`, outcome) : outcome, " ", h("small", null, about));
 }

@@ -7,6 +7,7 @@ import { facts, heading } from "../parts.js";
 import { badge } from "../words.js";
 
 const STATES = {
+  __proto__: null,
   connecting: ["Connecting", "plain", "It is logging in."],
   working: ["Working", "good", "Mail is being taken."],
   waiting: ["Waiting", "good", "All mail is taken; new mail is taken when it comes."],

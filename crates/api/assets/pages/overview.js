@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { BY_RESULT, chart, sparkline } from "../chart.js";
 import { h } from "../dom.js";
 import { count, counted, percent, time } from "../format.js";
-import { days, domainLink, figures, heading, later, rangeForm, section, share, table } from "../parts.js";
+import { choice, days, domainLink, field, figures, heading, later, rangeForm, section, share, table } from "../parts.js";
 import { explain, policyBadge } from "../words.js";
 import { welcome } from "./welcome.js";
 
@@ -12,6 +12,7 @@ import { welcome } from "./welcome.js";
 const DOMAINS_MAX = 2000;
 
 const SORTS = {
+  __proto__: null,
   messages: (one, other) => other.message_count - one.message_count,
   failures: (one, other) => other.dmarc_fail_count - one.dmarc_fail_count,
   name: () => 0,
@@ -55,7 +56,7 @@ function body(answer, query) {
       ["Fail", percent(messages - passed, messages), `${count(messages - passed)} messages`],
       ["Reports", count(sum((item) => item.report_count))]),
     answer.from && section("Messages per day", chart("Messages per day", together(items), answer, BY_RESULT)),
-    section("Each domain", domainTable(shown, answer, sort, query)),
+    section("Each domain", sortForm(query, sort), domainTable(shown, answer, sort, query)),
     answer.next && h("p", { class: "faint" }, `Only the first ${count(items.length)} domains are shown and counted here.`),
     explain("pass", "fail", "policy"),
   ];
@@ -93,6 +94,13 @@ function trendText(series) {
   if (Math.abs(points) < 0.5) return h("small", { class: "faint" }, "steady");
   const up = points > 0;
   return h("small", { class: up ? "good" : "bad" }, `${up ? "▲ +" : "▼ −"}${Math.abs(points).toFixed(1)} points`);
+}
+
+function sortForm(query, sort) {
+  return h("form", { class: "filters", method: "get", action: "/", "aria-label": "Sort the domains" },
+    ["from", "to"].map((name) => query.get(name) && h("input", { type: "hidden", name, value: query.get(name) })),
+    field("Sorted by", choice("sort", [["", "most messages"], ["failures", "most that fail"], ["name", "name"]], sort === "messages" ? "" : sort)),
+    h("button", { type: "submit", class: "quiet" }, "Apply"));
 }
 
 function domainTable(items, answer, sort, query) {

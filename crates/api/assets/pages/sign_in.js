@@ -5,11 +5,15 @@ import { h, link, url } from "../dom.js";
 
 // Why signing in at the provider came to nothing: the codes are those of the API.
 const FAILURES = {
+  __proto__: null,
   stale: "The sign-in took too long, or was begun in another window or browser. Please try again.",
   refused: "The sign-in service did not sign you in.",
   unavailable: "The sign-in service cannot be reached at the moment. Please try again later.",
   not_verified: "The answer of the sign-in service could not be verified. The audit of ruad says why.",
   not_granted: "You are known to the sign-in service, but have no access here. Whoever runs ruad can grant it.",
+  claim_elsewhere: "The sign-in service does not say here which groups you are in, because there are too many. Whoever runs it can grant you a role.",
+  too_many_requests: "There were too many sign-ins from your address. Please try again in a minute.",
+  failed: "ruad could not complete the sign-in at the moment. Please try again later.",
   no_domains: "You are known to the sign-in service, but it does not say which domains you may see. Whoever runs it can add them.",
 };
 
@@ -20,7 +24,7 @@ export function takeFailure() {
   if (code === null) return null;
   query.delete("sign_in");
   history.replaceState(history.state, "", query.size > 0 ? `${location.pathname}?${query}` : location.pathname);
-  return Object.hasOwn(FAILURES, code) ? FAILURES[code] : "The sign-in failed.";
+  return FAILURES[code] ?? "The sign-in failed.";
 }
 
 /** `label` is what leads to the provider, if there is one; `failure` why nobody came back signed in. */

@@ -39,7 +39,11 @@ export async function source({ params: [ip], query, signal }) {
         { name: "Reports", number: true, wide: true, cell: (item) => count(item.report_count) },
         { name: "First seen", wide: true, cell: (item) => day(item.first_day) },
         { name: "Last seen", wide: true, cell: (item) => day(item.last_day) },
-      ], answer.items, { empty: "In nobody’s, on these days." })),
+      ], answer.items, {
+        next: answer.next,
+        more: (cursor) => get(["sources", ip], { ...chosen, limit: 200, cursor }),
+        empty: "In nobody’s, on these days.",
+      })),
       records && section("Records", domainChoice(answer, path, query, domain), later(records, (found) => recordTable(found, place, chosen))),
       explain("pass", "fail", "aligned", "disposition", "source"),
     ],
@@ -47,11 +51,15 @@ export async function source({ params: [ip], query, signal }) {
 }
 
 function domainChoice(answer, path, query, domain) {
-  if (answer.items.length < 2) return null;
-  const options = answer.items.map((item) => [item.domain, foreign(item.domain).textContent]);
+  const names = new Set([...answer.items.map((item) => item.domain), domain]);
+  if (names.size < 2) return null;
+  // Of more domains than these, any may be typed.
+  const input = answer.next
+    ? h("input", { name: "domain", id: "choose-domain", value: domain, spellcheck: "false" })
+    : choice("domain", [...names].map((name) => [name, foreign(name).textContent]), domain);
   return h("form", { class: "filters", method: "get", action: path, "aria-label": "Records of which domain" },
     ["from", "to"].map((name) => query.get(name) && h("input", { type: "hidden", name, value: query.get(name) })),
-    field("Domain", choice("domain", options, domain)),
+    field("Domain", input),
     h("button", { type: "submit" }, "Show"));
 }
 

@@ -7,6 +7,7 @@ import { choice, choices, confirmed, field, forAdministrators, heading, section,
 import { badge, explain } from "../words.js";
 
 const STATES = {
+  __proto__: null,
   valid: ["Valid", "good"],
   expired: ["Expired", "plain"],
   revoked: ["Revoked", "plain"],

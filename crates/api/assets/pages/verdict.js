@@ -7,7 +7,7 @@ import { later } from "../parts.js";
 /** So small a part of all mail is lost to forwarding wherever one looks. */
 const NEGLIGIBLE = 0.005;
 
-const NEXT = { none: "p=quarantine", quarantine: "p=reject" };
+const NEXT = { __proto__: null, none: "p=quarantine", quarantine: "p=reject" };
 
 /** `failing` promises the sources that fail most, which may not be all that fail. */
 export function verdict(summary, failing) {

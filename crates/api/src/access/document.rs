@@ -20,7 +20,7 @@ pub(crate) fn describe(document: &mut OpenApi) {
         .build();
     let session = ApiKey::Cookie(ApiKeyValue::with_description(
         "ruad_session",
-        "The session of a browser, from `POST /api/v1/session` or `GET /api/v1/session/oidc`. Requests that change something need the header `X-CSRF-Token` as \
+        "The session of a browser, from `POST /api/v1/session` or `GET /api/v1/session/oidc`; over HTTPS the cookie is called `__Host-ruad_session`. Requests that change something need the header `X-CSRF-Token` as \
          well",
     ));
     let components = document.components.get_or_insert_default();

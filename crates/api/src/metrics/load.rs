@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use store::{DURATION_CLASSES, Histogram, Store};
 
-use super::{describe, sample};
+use super::{Asked, describe, sample};
 
-pub(super) fn write_durations(text: &mut String, durations: &BTreeMap<String, Histogram>) {
+pub(super) fn write_durations(text: &mut String, durations: &BTreeMap<Asked, Histogram>) {
     let name = "ruad_http_request_duration_seconds";
-    let help = "Time from a request to the beginning of its answer, by route.";
+    let help = "Time from a request to the beginning of its answer, by route and method.";
     describe(text, name, "histogram", help);
-    for (route, histogram) in durations {
-        write_histogram(text, name, &[("route", route)], histogram);
+    for (asked, histogram) in durations {
+        write_histogram(text, name, &asked.labels(), histogram);
     }
 }
 
@@ -31,17 +31,22 @@ pub(super) fn write_store(text: &mut String, store: &Store, rollup_backlog: Opti
     let load = store.load();
     let name = "ruad_database_connections";
     describe(text, name, "gauge", "Connections to the database.");
-    sample(text, name, &[("state", "busy")], load.connections_busy);
-    sample(text, name, &[("state", "idle")], load.connections_idle);
+    let connections = [("read", load.reading), ("write", load.writing)];
+    for (work, connections) in connections {
+        let labels = |state| [("work", work), ("state", state)];
+        sample(text, name, &labels("busy"), connections.busy);
+        sample(text, name, &labels("idle"), connections.idle);
+    }
+    let name = "ruad_database_connections_max";
+    let help = "Connections to the database at most.";
+    describe(text, name, "gauge", help);
+    for (work, connections) in connections {
+        sample(text, name, &[("work", work)], connections.max);
+    }
     let mut gauge = |name: &str, help: &str, value: u64| {
         describe(text, name, "gauge", help);
         sample(text, name, &[], value);
     };
-    gauge(
-        "ruad_database_connections_max",
-        "Connections to the database at most.",
-        load.connections_max,
-    );
     gauge(
         "ruad_waiting_deliveries",
         "Deliveries that wait to be written.",

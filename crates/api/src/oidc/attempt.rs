@@ -1,17 +1,13 @@
 //! What a browser takes with it to the provider and back.
 
-use axum::http::{HeaderMap, header};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use store::{SecretText, derive, is_equal, random_secret};
 use time::OffsetDateTime;
 
-use super::BEGIN;
-use crate::{Error, client::Client};
+use crate::Error;
 
 /// How long somebody may take to sign in at the provider.
-const SECS: i64 = 10 * 60;
-
-const COOKIE: &str = "ruad_oidc";
+pub(crate) const ATTEMPT_SECS: i64 = 10 * 60;
 
 /// The longest address that somebody is brought back to.
 const RETURN_TO_BYTES_MAX: usize = 2_000;
@@ -37,7 +33,7 @@ impl Attempt {
             let detail = "return_to must be the path of a page here, such as /reports";
             return Err(Error::BadQuery(detail.into()));
         }
-        let ends_at = now.unix_timestamp() + SECS;
+        let ends_at = now.unix_timestamp() + ATTEMPT_SECS;
         let encoded = BASE64_URL_SAFE_NO_PAD.encode(&return_to);
         let secret = random_secret()?;
         let cookie = format!("{}.{ends_at}.{encoded}", secret.reveal());
@@ -57,7 +53,7 @@ impl Attempt {
         let ends_at: i64 = parts.next()?.parse().ok()?;
         let return_to = BASE64_URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
         let return_to = String::from_utf8(return_to).ok()?;
-        let lasts = (1..=SECS).contains(&ends_at.saturating_sub(now.unix_timestamp()));
+        let lasts = (1..=ATTEMPT_SECS).contains(&ends_at.saturating_sub(now.unix_timestamp()));
         (lasts && is_page(&return_to)).then(|| Self {
             cookie: SecretText::new(cookie.to_owned()),
             return_to,
@@ -100,27 +96,6 @@ fn is_page(path: &str) -> bool {
         && path
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-}
-
-/// The cookie of an attempt; with `None`: that ends it. Browsers send it when the provider sends them back, and only there.
-pub(crate) fn attempt_cookie(attempt: Option<&Attempt>, client: Client) -> String {
-    let secure = if client.is_https { "; Secure" } else { "" };
-    let (value, max_age) = match attempt {
-        Some(attempt) => (attempt.cookie(), SECS),
-        None => ("", 0),
-    };
-    format!("{COOKIE}={value}; Path={BEGIN}; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
-}
-
-/// What the cookie of a request holds.
-pub(crate) fn attempt_in(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
 }
 
 #[cfg(test)]

@@ -43,6 +43,13 @@ impl Claims {
         }
     }
 
+    /// Whether a claim is left out of the token because it is too long (OpenID Connect Core 1.0 section 5.6.2): Entra ID does so
+    /// with the groups of people who are in more than 200.
+    fn is_elsewhere(&self, claim: &str) -> bool {
+        let elsewhere = self.0.get("_claim_names").and_then(Value::as_object);
+        elsewhere.is_some_and(|names| names.contains_key(claim)) && !self.0.contains_key(claim)
+    }
+
     fn has_verified_email(&self) -> bool {
         match self.0.get("email_verified") {
             Some(Value::Bool(is_verified)) => *is_verified,
@@ -88,15 +95,30 @@ impl Claims {
         Ok(subject.to_owned())
     }
 
+    /// The first grant that fits. One that cannot be decided on ends the search: a later one may allow more.
+    fn grant<'g>(&self, grants: &'g [Grant], subject: &str) -> Result<&'g Grant, Failure> {
+        for grant in grants {
+            let claims = [Some(&grant.claim), grant.domains_claim.as_ref()];
+            let mut claims = claims.into_iter().flatten();
+            if let Some(claim) = claims.find(|claim| self.is_elsewhere(claim)) {
+                return Err(Failure::Elsewhere {
+                    identity: Identity::holder_of(subject),
+                    claim: claim.clone(),
+                });
+            }
+            if self.says(&grant.claim, &grant.value) {
+                return Ok(grant);
+            }
+        }
+        Err(Failure::NotGranted {
+            identity: Identity::holder_of(subject),
+        })
+    }
+
     /// Who it is, with what the first grant that fits allows.
     pub(super) fn identity(&self, config: &OidcConfig) -> Result<Identity, Failure> {
         let subject = self.subject()?;
-        let fits = |grant: &&Grant| self.says(&grant.claim, &grant.value);
-        let Some(grant) = config.grants.iter().find(fits) else {
-            return Err(Failure::NotGranted {
-                identity: Identity::holder_of(&subject),
-            });
-        };
+        let grant = self.grant(&config.grants, &subject)?;
         let domains = match &grant.domains_claim {
             None => grant.domains.clone(),
             Some(claim) => match self.domains(claim) {
@@ -175,6 +197,40 @@ mod tests {
             let granted = identity(&grants, claims.clone());
             assert_eq!(granted.ok().map(|one| one.scope), expected, "{claims}");
         }
+    }
+
+    #[test]
+    fn a_claim_that_is_kept_elsewhere_is_not_taken_for_one_that_does_not_fit() {
+        let grants = [
+            grant("roles", "admins", Scope::Admin),
+            grant("groups", "customers", Scope::Read),
+            grant("department", "mail", Scope::Admin),
+        ];
+        let claims = |more: Value| {
+            let mut claims = json!({
+                "sub": "1", "department": "mail", "_claim_names": {"groups": "src1"},
+                "_claim_sources": {"src1": {"endpoint": "https://graph.example"}},
+            });
+            let more = more.as_object().unwrap().clone();
+            claims.as_object_mut().unwrap().extend(more);
+            identity(&grants, claims)
+        };
+        let refused = claims(json!({}));
+        assert!(matches!(&refused, Err(Failure::Elsewhere { claim, .. }) if claim == "groups"));
+        assert_eq!(
+            claims(json!({"roles": ["admins"]})).unwrap().scope,
+            Scope::Admin
+        );
+        assert_eq!(
+            claims(json!({"groups": ["customers"]})).unwrap().scope,
+            Scope::Read
+        );
+        assert_eq!(
+            claims(json!({"_claim_names": {"x": "src1"}}))
+                .unwrap()
+                .scope,
+            Scope::Admin
+        );
     }
 
     #[test]

@@ -21,6 +21,17 @@ pub(crate) enum Failure {
         /// Whom the provider vouches for, as the audit names it.
         identity: String,
     },
+    /// A claim that a grant looks at is not in the ID token, but somewhere else.
+    #[error(
+        "the claim {claim} is too long for the ID token, which says where else to ask for it (_claim_names): grant by another \
+         one, such as roles"
+    )]
+    Elsewhere {
+        /// Whom the provider vouches for, as the audit names it.
+        identity: String,
+        /// Which claim.
+        claim: String,
+    },
     /// The claim that is to list policy domains does not.
     #[error("the claim {claim} is to list policy domains: {reason}")]
     NoDomains {
@@ -42,6 +53,7 @@ impl Failure {
             Self::Unavailable(_) => "unavailable",
             Self::NotVerified(_) => "not_verified",
             Self::NotGranted { .. } => "not_granted",
+            Self::Elsewhere { .. } => "claim_elsewhere",
             Self::NoDomains { .. } => "no_domains",
         }
     }
@@ -49,7 +61,9 @@ impl Failure {
     /// Whom the provider vouches for, as far as that is known.
     pub(crate) fn identity(&self) -> Option<&str> {
         match self {
-            Self::NotGranted { identity } | Self::NoDomains { identity, .. } => Some(identity),
+            Self::NotGranted { identity }
+            | Self::Elsewhere { identity, .. }
+            | Self::NoDomains { identity, .. } => Some(identity),
             Self::Stale | Self::Refused(_) | Self::Unavailable(_) | Self::NotVerified(_) => None,
         }
     }

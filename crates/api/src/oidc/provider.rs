@@ -1,12 +1,9 @@
 //! The provider: what it says of itself, and the exchange of a code for an identity.
 
-use std::{
-    error::Error,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use chrono::DateTime;
+use ingest::mailbox::is_safe_for_secrets;
 use openidconnect::{
     AuthType, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, ClientId,
     ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, Nonce,
@@ -20,13 +17,20 @@ use openidconnect::{
 };
 use store::Identity;
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use tokio_rustls::rustls;
 
-use super::{Attempt, Failure, OidcConfig, claims::Claims, http::Http};
+use super::{
+    Attempt, Failure, OidcConfig,
+    claims::Claims,
+    http::{Http, HttpError},
+};
 
 /// How long what a provider says of itself is believed, its keys included.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How long it is left alone when it could not be asked: many may want to sign in, and each would wait for it.
+const AWAY_FOR: Duration = Duration::from_secs(2);
 
 /// Signatures that need the provider's private key. What else a token may claim to be signed with, "none" and the
 /// client's own secret among it, is refused.
@@ -69,14 +73,25 @@ pub enum OidcError {
 pub struct Provider {
     pub(crate) config: OidcConfig,
     http: Http,
-    known: RwLock<Option<Known>>,
+    /// Held while it is asked, so that whoever comes meanwhile waits for the same answer.
+    answer: Mutex<Option<Answer>>,
 }
 
-/// What it said of itself, and when.
+/// What it said of itself, or why it did not, and when.
 #[derive(Clone, Debug)]
-struct Known {
-    metadata: Arc<CoreProviderMetadata>,
+struct Answer {
+    said: Result<Arc<CoreProviderMetadata>, String>,
     at: Instant,
+}
+
+impl Answer {
+    fn is_fresh(&self) -> bool {
+        let kept_for = match self.said {
+            Ok(_) => KEPT_FOR,
+            Err(_) => AWAY_FOR,
+        };
+        self.at.elapsed() < kept_for
+    }
 }
 
 impl Provider {
@@ -88,7 +103,7 @@ impl Provider {
         Ok(Some(Self {
             config: config.clone(),
             http: Http::new(config)?,
-            known: RwLock::default(),
+            answer: Mutex::default(),
         }))
     }
 
@@ -117,12 +132,13 @@ impl Provider {
         code: String,
         now: OffsetDateTime,
     ) -> Result<Identity, Failure> {
+        let asked_at = Instant::now();
         let metadata = self.metadata().await?;
         let token = self.exchange(&metadata, attempt, code).await?;
         let nonce = Nonce::new(attempt.nonce());
         match self.verify(&metadata, &token, &nonce, now) {
             Err(error) if may_be_of_new_key(&error) => {
-                let metadata = self.discover().await?;
+                let metadata = self.metadata_unless(|answer| answer.at > asked_at).await?;
                 self.verify(&metadata, &token, &nonce, now)
             }
             verified => verified,
@@ -196,30 +212,39 @@ impl Provider {
 
     /// What the provider says of itself.
     async fn metadata(&self) -> Result<Arc<CoreProviderMetadata>, Failure> {
-        let known = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        match known {
-            Some(known) if known.at.elapsed() < KEPT_FOR => Ok(known.metadata),
-            Some(_) | None => self.discover().await,
-        }
+        self.metadata_unless(Answer::is_fresh).await
     }
 
-    /// The same, asked anew.
-    async fn discover(&self) -> Result<Arc<CoreProviderMetadata>, Failure> {
-        let unusable = |error: &dyn Error| Failure::Unavailable(in_full(error));
-        let issuer =
-            IssuerUrl::new(self.config.issuer.clone()).map_err(|error| unusable(&error))?;
+    /// The same, asked anew unless the last answer will do.
+    async fn metadata_unless(
+        &self,
+        will_do: impl Fn(&Answer) -> bool,
+    ) -> Result<Arc<CoreProviderMetadata>, Failure> {
+        let mut last = self.answer.lock().await;
+        let answer = match last.take().filter(will_do) {
+            Some(answer) => answer,
+            None => Answer {
+                said: self.discover().await.map(Arc::new),
+                at: Instant::now(),
+            },
+        };
+        last.insert(answer)
+            .said
+            .clone()
+            .map_err(Failure::Unavailable)
+    }
+
+    async fn discover(&self) -> Result<CoreProviderMetadata, String> {
+        let issuer = IssuerUrl::new(self.config.issuer.clone());
+        let issuer = issuer.map_err(|error| in_full(&error))?;
         let metadata = CoreProviderMetadata::discover_async(issuer, &self.http)
             .await
-            .map_err(|error| unusable(&error))?;
-        let metadata = Arc::new(metadata);
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Known {
-            metadata: Arc::clone(&metadata),
-            at: Instant::now(),
-        });
+            .map_err(|error| in_full(&error))?;
+        // Where browsers are sent, and ask by themselves; the HTTP client sees to all other addresses.
+        let place = metadata.authorization_endpoint().as_str();
+        if !is_safe_for_secrets(place) {
+            return Err(HttpError::Unsafe(place.to_owned()).to_string());
+        }
         Ok(metadata)
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct AuditEntry {
     #[schema(example = "Grafana")]
     actor_name: Option<String>,
     /// What was done: `token_created`, `token_revoked`, `signed_in`, `sign_in_failed`, `signed_out`, `sessions_revoked`,
-    /// `delivery_discarded`, `delivery_retried`, `rebuilt`, `distributed`.
+    /// `delivery_discarded`, `delivery_retried`, `rebuilt`, `migrated`, `distributed`, `imported`.
     #[schema(example = "delivery_discarded")]
     action: String,
     /// What it was done to: an id.

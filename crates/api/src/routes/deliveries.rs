@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, StatusCode, header, request::Parts},
     response::Response,
 };
 use futures_util::{Stream, TryStreamExt as _, stream};
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error, State,
-    access::Viewer,
+    access::{self, Viewer},
     cursor::{self, Limit},
     error::Problem,
     extract::{Path, Query},
@@ -42,6 +42,8 @@ pub(super) struct ListQuery {
     origin: Option<String>,
     /// Only mail that passes, or only mail that fails, a DMARC check of its own; what was not checked is neither.
     mail_dmarc_pass: Option<bool>,
+    /// Only those whose bytes are kept: what was rejected, in conflict, or stored without some of its records; or only others.
+    raw_kept: Option<bool>,
     /// Items at most.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 1000, default = 100, required = false)]
@@ -65,23 +67,24 @@ pub(super) struct Delivery {
     delivery_id: Uuid,
     #[serde(with = "time::serde::rfc3339")]
     received_at: OffsetDateTime,
-    /// `imap:<mailbox>`, `lmtp`, `http` or `file`.
+    /// `imap:<mailbox>`, `lmtp`, `http` or `file`. To a token that is restricted to domains and does not see all of the
+    /// delivery, `imap` without the mailbox.
     #[schema(example = "http")]
     origin: String,
-    /// File name or the like.
+    /// File name or the like; null to such a token.
     #[schema(example = "google.com!example.org!1717027200!1717113599.xml.gz")]
     name: Option<String>,
-    /// As delivered.
+    /// As delivered; null to such a token.
     #[schema(example = 1890)]
-    size_bytes: i64,
-    /// Of its bytes as delivered; null for a mail that was too large to be fetched.
+    size_bytes: Option<i64>,
+    /// Of its bytes as delivered; null for a mail that was too large to be fetched, and to such a token.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     sha256: Option<String>,
     /// The most serious outcome of its documents.
     outcome: Outcome,
-    /// Who sent it; null where it is no mail or was not checked.
+    /// Who sent it; null where it is no mail or was not checked, and to such a token.
     mail: Option<Mail>,
-    /// Whether its bytes are kept, so that it can be downloaded and tried again.
+    /// Whether its bytes are kept, so that it can be downloaded and tried again; false to such a token.
     raw_kept: bool,
     documents: Vec<Document>,
 }
@@ -107,7 +110,9 @@ impl From<DeliveryRow> for Delivery {
 ///
 /// Newest first, by the time they carry: that of arrival in the mailbox for mail from there, that of the last change for files
 /// from a watched directory, else that of receipt. `outcome=rejected` lists what could not be stored, with reasons;
-/// `mail_dmarc_pass=false` lists mail that is not shown to come from where it says.
+/// `raw_kept=true` lists the quarantine: all that can be downloaded, tried again and discarded;
+/// `mail_dmarc_pass=false` lists mail that is not shown to come from where it says. A page also ends, with `next`, where it would
+/// become too large: at 4 MiB.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", operation_id = "list_deliveries", tag = "Deliveries", params(ListQuery),
     responses((status = 200, description = "Deliveries", body = DeliveryList), Problem)
@@ -121,14 +126,15 @@ pub(super) async fn list(
         outcome: query.outcome.map(store::Outcome::from),
         origin: query.origin,
         mail_dmarc_pass: query.mail_dmarc_pass,
+        raw_kept: query.raw_kept,
         before: cursor::decode(query.cursor.as_deref())?,
         domains: viewer.domains,
     };
-    let mut rows = state
+    let page = state
         .store()
         .deliveries(&filter, query.limit.rows())
         .await?;
-    let next = query.limit.cut(&mut rows, |row| row.delivery_id);
+    let (rows, next) = query.limit.cut_page(page, |row| row.delivery_id);
     Ok(Json(DeliveryList {
         items: rows.into_iter().map(Delivery::from).collect(),
         next,
@@ -195,6 +201,7 @@ pub(super) async fn raw(
     extract::State(state): extract::State<State>,
     viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
+    request: Parts,
 ) -> Result<([(HeaderName, String); 3], Body), Error> {
     let raw = find_raw(&state, &viewer, delivery_id).await?;
     let file_name = safe_file_name(raw.name.as_deref(), delivery_id);
@@ -206,10 +213,15 @@ pub(super) async fn raw(
             format!("attachment; filename=\"{file_name}\""),
         ),
     ];
-    Ok((
-        headers,
-        Body::from_stream(pieces(state, delivery_id, raw.size_bytes)),
-    ))
+    let pieces = pieces(state.clone(), delivery_id, raw.size_bytes);
+    let pieces = pieces.and_then(move |piece| {
+        let (state, mut request) = (state.clone(), request.clone());
+        async move {
+            access::readmit(&state, &mut request).await?;
+            Ok(piece)
+        }
+    });
+    Ok((headers, Body::from_stream(pieces)))
 }
 
 /// The bytes of a delivery, piece by piece: many may be asked for at a time. It is an error if they are discarded meanwhile.
@@ -288,6 +300,8 @@ pub(super) async fn retry(
     viewer: Viewer,
     Path(delivery_id): Path<Uuid>,
 ) -> Result<Response, Error> {
+    // Whoever asks for nothing keeps nobody from uploading; and another retry may come first while this one waits.
+    check_kept(&state, &viewer, delivery_id).await?;
     let permits = uploads::retry_permits(&state).await?;
     let raw = find_raw(&state, &viewer, delivery_id).await?;
     let mut spool = Spool::default();

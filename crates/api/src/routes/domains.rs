@@ -181,7 +181,7 @@ fn policy_and_report(latest: store::LatestPolicy) -> (PolicyPublished, LastRepor
 
 /// The name of a domain as it is stored: lower case, without trailing dot.
 pub(super) fn stored_name(domain: &str) -> String {
-    domain.strip_suffix('.').unwrap_or(domain).to_lowercase()
+    domain.trim_end_matches('.').to_lowercase()
 }
 
 /// The id and the stored name of a domain, if it exists for the viewer.

@@ -14,9 +14,10 @@ use super::session;
 use crate::{
     Error, State,
     client::Client,
+    cookie,
     error::Problem,
     extract::Query,
-    oidc::{Attempt, Failure, Provider, attempt_cookie, attempt_in},
+    oidc::{Attempt, Failure, Provider},
 };
 
 /// What is kept of a reason that the provider, or whoever pretends to be it, gives.
@@ -30,7 +31,7 @@ pub(super) struct BeginQuery {
     return_to: Option<String>,
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CallbackQuery {
     /// What the identity is to be had for.
@@ -64,13 +65,15 @@ pub(super) async fn begin(
     Query(query): Query<BeginQuery>,
 ) -> Result<Response, Error> {
     let provider = provider(&state)?;
-    state.rates.refusal(client.address)?;
     let attempt = Attempt::begin(query.return_to, (state.clock)())?;
+    if let Err(error) = state.rates.sign_in(client.address) {
+        return Ok(failed(&error));
+    }
     Ok(match provider.sign_in_url(&attempt).await {
-        Ok(url) => see_other(url, [attempt_cookie(Some(&attempt), client)]),
+        Ok(url) => see_other(url, [cookie::ATTEMPT.set(attempt.cookie(), client)]),
         Err(failure) => {
             tracing::warn!(reason = %failure, "nobody can sign in at the OpenID provider");
-            see_other(page_about(&failure), [])
+            see_other(page_about(failure.code()), [])
         }
     })
 }
@@ -92,32 +95,54 @@ pub(super) async fn callback(
     extract::State(state): extract::State<State>,
     client: Client,
     headers: HeaderMap,
-    Query(query): Query<CallbackQuery>,
+    query: Result<Query<CallbackQuery>, Error>,
 ) -> Result<Response, Error> {
     let provider = provider(&state)?;
-    // Each asks the provider for something, whoever sends it.
-    state.rates.refusal(client.address)?;
+    let query = query.map(|Query(query)| query).unwrap_or_default();
     let now = (state.clock)();
-    let attempt = attempt_in(&headers)
+    let attempt = cookie::ATTEMPT
+        .find(&headers, client)
         .zip(query.state.as_deref())
-        .and_then(|(cookie, answer_to)| Attempt::answered(cookie, answer_to, now));
-    let Some(attempt) = attempt else {
-        record_failure(&state, client, &Failure::Stale).await?;
-        return Ok(see_other(page_about(&Failure::Stale), []));
+        .and_then(|(cookie, answer_to)| {
+            let attempt = Attempt::answered(cookie, answer_to, now)?;
+            let is_first = state.rates.is_first_answer(answer_to);
+            is_first.then_some(attempt)
+        });
+    let finished = match attempt {
+        Some(attempt) => match identity(&state, provider, &attempt, query).await {
+            Ok(identity) => let_in(&state, client, &headers, attempt, identity).await,
+            Err(failure) => refuse(&state, client, &failure).await,
+        },
+        None => refuse_stale(&state, client).await,
     };
-    // Whatever comes of it, it is over.
-    let over = attempt_cookie(None, client);
-    match identity(&state, provider, &attempt, query).await {
-        Ok(identity) => {
-            let holder = Holder::Identity(identity);
-            let (cookie, _) = session::begin(&state, client, holder).await?;
-            Ok(see_other(attempt.return_to, [over, cookie]))
-        }
-        Err(failure) => {
-            record_failure(&state, client, &failure).await?;
-            Ok(see_other(page_about(&failure), [over]))
-        }
-    }
+    Ok(finished.unwrap_or_else(|error| failed(&error)))
+}
+
+/// An answer to nobody, which anybody can make up, as often as they like.
+async fn refuse_stale(state: &State, client: Client) -> Result<Response, Error> {
+    state.rates.sign_in(client.address)?;
+    record_failure(state, client, &Failure::Stale).await?;
+    Ok(see_other(page_about(Failure::Stale.code()), []))
+}
+
+async fn let_in(
+    state: &State,
+    client: Client,
+    headers: &HeaderMap,
+    attempt: Attempt,
+    identity: Identity,
+) -> Result<Response, Error> {
+    let holder = Holder::Identity(identity);
+    let (cookie, _) = session::begin(state, client, headers, holder).await?;
+    // Whatever comes of an attempt, it is over.
+    let over = cookie::ATTEMPT.end(client);
+    Ok(see_other(attempt.return_to, [over, cookie]))
+}
+
+async fn refuse(state: &State, client: Client, failure: &Failure) -> Result<Response, Error> {
+    record_failure(state, client, failure).await?;
+    let over = cookie::ATTEMPT.end(client);
+    Ok(see_other(page_about(failure.code()), [over]))
 }
 
 fn provider(state: &State) -> Result<&Provider, Error> {
@@ -155,8 +180,20 @@ async fn record_failure(state: &State, client: Client, failure: &Failure) -> Res
 }
 
 /// The page, which says in words why nobody is signed in.
-fn page_about(failure: &Failure) -> String {
-    format!("/?sign_in={}", failure.code())
+fn page_about(code: &str) -> String {
+    format!("/?sign_in={code}")
+}
+
+/// The same for what goes wrong here: a browser shows its answer to somebody.
+fn failed(error: &Error) -> Response {
+    let code = match error {
+        Error::TooManyRequests { .. } => error.code(),
+        _ => {
+            tracing::warn!(%error, "a sign-in failed");
+            "failed"
+        }
+    };
+    see_other(page_about(code), [])
 }
 
 fn see_other<const COOKIES: usize>(url: String, cookies: [String; COOKIES]) -> Response {

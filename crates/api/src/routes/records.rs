@@ -1,12 +1,13 @@
 //! The records of a report.
 
 use axum::{Json, extract};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use store::RecordRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::reports::{find, list_in};
+use super::reports::{find, list_of};
 use crate::{
     Error, State,
     access::Viewer,
@@ -118,18 +119,30 @@ impl TryFrom<RecordRow> for Record {
             disposition: row.disposition,
             dkim_aligned: row.dkim_aligned,
             spf_aligned: row.spf_aligned,
-            reasons: list_in("records", "reasons", row.reasons)?,
+            reasons: list_in("reasons", row.reasons.as_deref())?,
             header_from: row.header_from,
             envelope_from: row.envelope_from,
             envelope_to: row.envelope_to,
-            dkim: list_in("records", "dkim", row.dkim)?,
-            spf: list_in("records", "spf", row.spf)?,
-            odd_values: list_in("records", "odd_values", row.odd_values)?,
+            dkim: list_in("dkim", row.dkim.as_deref())?,
+            spf: list_in("spf", row.spf.as_deref())?,
+            odd_values: list_in("odd_values", row.odd_values.as_deref())?,
         })
     }
 }
 
+/// Reads a list out of a JSON column, where null is an empty one.
+fn list_in<T: DeserializeOwned>(
+    column: &'static str,
+    json: Option<&RawValue>,
+) -> Result<Vec<T>, store::Error> {
+    json.map_or(Ok(Vec::new()), |json| {
+        list_of("records", column, json.get())
+    })
+}
+
 /// The records of a report
+///
+/// A page also ends, with `next`, where it would become too large: at 4 MiB.
 #[utoipa::path(
     get, path = "/api/v1/reports/{report_uid}/records", operation_id = "list_records", tag = "Reports",
     params(("report_uid" = Uuid, Path, description = "The report"), PageQuery),
@@ -148,18 +161,18 @@ pub(super) async fn list(
 ) -> Result<Json<RecordList>, Error> {
     let after: Option<i32> = cursor::decode(query.cursor.as_deref())?;
     let report = find(&state, &viewer, report_uid).await?;
-    let mut rows = state
+    let page = state
         .store()
         .records(report_uid, report.day, after, query.limit.rows())
         .await?;
     let is_empty = report.record_count == report.skipped_count;
-    if rows.is_empty() && !is_empty {
+    if page.rows.is_empty() && !is_empty {
         let forgotten = state.store().are_records_forgotten(report_uid, report.day);
         if forgotten.await? {
             return Err(Error::RecordsExpired(report_uid));
         }
     }
-    let next = query.limit.cut(&mut rows, |row| row.position);
+    let (rows, next) = query.limit.cut_page(page, |row| row.position);
     Ok(Json(RecordList {
         items: rows
             .into_iter()

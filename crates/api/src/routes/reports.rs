@@ -2,7 +2,6 @@
 
 use axum::{Json, extract};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use store::{ReportFilter, ReportRow};
 use time::{Date, OffsetDateTime};
 use utoipa::{IntoParams, ToSchema};
@@ -182,7 +181,7 @@ impl TryFrom<ReportRow> for Report {
             xml_namespace: row.xml_namespace,
             generator: row.generator,
             errors: row.errors,
-            warnings: list_in("reports", "warnings", Some(row.warnings))?,
+            warnings: list_of("reports", "warnings", &row.warnings)?,
             content_sha256: store::hex(&row.content_sha256),
             record_count: row.record_count,
             skipped_count: row.skipped_count,
@@ -200,16 +199,13 @@ impl TryFrom<ReportRow> for Report {
     }
 }
 
-/// Reads a list out of a JSON column, where null is an empty one.
-pub(super) fn list_in<T: DeserializeOwned>(
+/// Reads a list out of a JSON column.
+pub(super) fn list_of<T: DeserializeOwned>(
     table: &'static str,
     column: &'static str,
-    json: Option<Value>,
+    json: &str,
 ) -> Result<Vec<T>, store::Error> {
-    let Some(json) = json else {
-        return Ok(Vec::new());
-    };
-    serde_json::from_value(json).map_err(|error| store::Error::Corrupt {
+    serde_json::from_str(json).map_err(|error| store::Error::Corrupt {
         table,
         column,
         detail: error.to_string(),
@@ -218,7 +214,8 @@ pub(super) fn list_in<T: DeserializeOwned>(
 
 /// All reports
 ///
-/// Those of the latest days first. Other than summaries, this list has no default range.
+/// Those of the latest days first. Other than summaries, this list has no default range. A page also ends, with `next`, where
+/// it would become too large: at 4 MiB.
 #[utoipa::path(
     get, path = "/api/v1/reports", operation_id = "list_reports", tag = "Reports", params(ListQuery),
     responses((status = 200, description = "Reports", body = ReportList), Problem)
@@ -258,11 +255,12 @@ pub(super) async fn list(
         to: query.to,
         after: after.map(|Key { day, report_uid }| (day, report_uid)),
     };
-    let mut rows = state.store().reports(&filter, query.limit.rows()).await?;
-    answer.next = query.limit.cut(&mut rows, |row| Key {
+    let page = state.store().reports(&filter, query.limit.rows()).await?;
+    let (rows, next) = query.limit.cut_page(page, |row| Key {
         day: row.day,
         report_uid: row.report_uid,
     });
+    answer.next = next;
     answer.items = rows
         .into_iter()
         .map(Report::try_from)

@@ -2,20 +2,15 @@
 
 use axum::{
     Json, extract,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use store::{Action, Actor, Change, DomainList, Holder, token_id_in};
+use store::{Action, Actor, Change, Holder, token_id_in};
 use utoipa::ToSchema;
 
 use super::tokens::TokenScope;
 use crate::{
-    Error, State,
-    access::{Viewer, session_cookie},
-    client::Client,
-    error::Problem,
-    extract::JsonBody,
+    Error, State, access::Viewer, client::Client, cookie, error::Problem, extract::JsonBody,
 };
 
 /// Who the client is, and what it may do.
@@ -95,6 +90,9 @@ pub(super) async fn get(
         (status = 200, description = "Signed in", body = Session),
         (status = 401, description = "`unauthenticated`: the token is unknown, expired or revoked", body = Problem,
             content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`not_json`: the content type is another one", body = Problem,
+            content_type = "application/problem+json"),
         (status = 422, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
         Problem
     )
@@ -102,6 +100,7 @@ pub(super) async fn get(
 pub(super) async fn sign_in(
     extract::State(state): extract::State<State>,
     client: Client,
+    headers: HeaderMap,
     viewer: Result<Viewer, Error>,
     JsonBody(sign_in): JsonBody<SignIn>,
 ) -> Result<(Option<[(HeaderName, String); 1]>, Json<Session>), Error> {
@@ -111,8 +110,9 @@ pub(super) async fn sign_in(
         return Ok((None, Json(Session::of(&state, &viewer))));
     }
     let text = sign_in.token.trim();
+    state.rates.may_look_up(client.address, text)?;
     let Some(token) = store.token(text).await? else {
-        state.rates.refusal(client.address)?;
+        state.rates.refusal(client.address, Some(text))?;
         let mut change = Change::new(Action::SignInFailed);
         if let Some(token_id) = token_id_in(text) {
             change = change.of(token_id);
@@ -123,30 +123,27 @@ pub(super) async fn sign_in(
             sign_in_label: None,
         });
     };
+    state.rates.proved(text);
     state.rates.request(&token.token_id)?;
-    let (cookie, viewer) = begin(&state, client, Holder::Token(token)).await?;
+    let (cookie, viewer) = begin(&state, client, &headers, Holder::Token(token)).await?;
     let cookie = Some([(header::SET_COOKIE, cookie)]);
     Ok((cookie, Json(Session::of(&state, &viewer))))
 }
 
-/// Begins a session: returns its cookie, and who that is.
+/// Begins a session in place of the one that a browser had before: returns its cookie, and who that is.
 pub(super) async fn begin(
     state: &State,
     client: Client,
+    headers: &HeaderMap,
     holder: Holder,
 ) -> Result<(String, Viewer), Error> {
-    let session = state.store().begin_session(&holder).await?;
-    let cookie = session_cookie(Some(session.secret()), client);
+    let before = cookie::SESSION.find(headers, client);
+    let begun = state
+        .store()
+        .begin_session(&holder, before, Some(client.address));
+    let session = begun.await?;
+    let cookie = cookie::SESSION.set(session.secret(), client);
     let viewer = Viewer::new(holder, Some(session));
-    let detail = json!({
-        "scope": viewer.scope.as_str(),
-        "domains": viewer.domains.as_ref().map(DomainList::names),
-    });
-    let change = Change::new(Action::SignedIn)
-        .of(viewer.actor.as_str())
-        .with(detail);
-    let actor = viewer.actor.clone().at(Some(client.address));
-    state.store().record_change(&actor, &change).await?;
     Ok((cookie, viewer))
 }
 
@@ -163,10 +160,9 @@ pub(super) async fn sign_out(
     viewer: Viewer,
 ) -> Result<(StatusCode, [(HeaderName, String); 1]), Error> {
     if let Some(session) = &viewer.session {
-        state.store().end_session(session).await?;
-        let change = Change::new(Action::SignedOut);
-        state.store().record_change(&viewer.actor, &change).await?;
+        let ended = state.store().end_session(session, &viewer.actor);
+        ended.await?;
     }
-    let cookie = session_cookie(None, client);
+    let cookie = cookie::SESSION.end(client);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
 }

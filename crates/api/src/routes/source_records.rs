@@ -66,7 +66,8 @@ impl TryFrom<SourceRecord> for RecordOfReport {
 
 /// The records of one source
 ///
-/// As far as records are kept (`retention.records`), in the reports of one domain, by the day of the report.
+/// As far as records are kept (`retention.records`), in the reports of one domain, by the day of the report. A page also ends, with `next`, where it would
+/// become too large: at 4 MiB.
 #[utoipa::path(
     get, path = "/api/v1/domains/{domain}/sources/{ip}/records", operation_id = "list_source_records", tag = "Sources",
     params(
@@ -96,11 +97,11 @@ pub(super) async fn list(
         .resolve(state.today(), last_day)
         .await?;
     let after = place.map(|place| place.after);
-    let mut rows = state
+    let page = state
         .store()
         .source_records(domain_id, source_ip, days.range, after, query.limit.rows())
         .await?;
-    let next = query.limit.cut(&mut rows, |row| {
+    let (rows, next) = query.limit.cut_page(page, |row| {
         days.after((row.day, row.report_uid, row.record.position))
     });
     let items = rows.into_iter().map(RecordOfReport::try_from);

@@ -37,7 +37,8 @@ pub(super) struct ListQuery {
     /// Only messages that pass DMARC, or only those that fail.
     pass: Option<bool>,
     /// Only messages with this author domain.
-    header_from: Option<String>,
+    #[param(value_type = Option<String>, max_length = 255)]
+    header_from: Option<HeaderFrom>,
     /// Only sources in this network: an address and a prefix length.
     #[param(value_type = Option<String>, format = "cidr", example = "192.0.2.0/24")]
     net: Option<Net>,
@@ -55,6 +56,26 @@ enum Sort {
     #[default]
     Messages,
     Failures,
+}
+
+/// An author domain as it is stored.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct HeaderFrom(String);
+
+impl TryFrom<String> for HeaderFrom {
+    type Error = String;
+
+    /// A domain has at most 253 characters (RFC 1035 section 2.3.4). What is longer must not stay in memory as a question.
+    fn try_from(text: String) -> Result<Self, String> {
+        const CHARS_MAX: usize = 255;
+        match text.chars().count() {
+            ..=CHARS_MAX => Ok(Self(domains::stored_name(&text))),
+            count => Err(format!(
+                "header_from has {count} characters; a domain has at most {CHARS_MAX}"
+            )),
+        }
+    }
 }
 
 /// A network in the notation of CIDR; a bare address is a network of one.
@@ -219,7 +240,7 @@ pub(super) async fn list(
             Sort::Failures => store::SourceSort::Failures,
         },
         pass: query.pass,
-        header_from: query.header_from.as_deref().map(domains::stored_name),
+        header_from: query.header_from.map(|HeaderFrom(domain)| domain),
         net: query.net.map(|Net(address, prefix)| (address, prefix)),
         after: place.map(|place| SourceKey {
             count: place.after.count,
@@ -260,6 +281,14 @@ mod tests {
         check("2001:db8::7/32", "2001:db8::", 32);
         check("2001:db8::7/0", "::", 0);
         check("2001:db8::7", "2001:db8::7", 128);
+    }
+
+    #[test]
+    fn author_domains_are_as_long_as_domains() {
+        let header_from = HeaderFrom::try_from("Example.ORG.".to_owned());
+        assert_eq!(header_from, Ok(HeaderFrom("example.org".into())));
+        assert!(HeaderFrom::try_from("a".repeat(255)).is_ok());
+        assert!(HeaderFrom::try_from("a".repeat(256)).is_err());
     }
 
     #[test]

@@ -13,12 +13,6 @@ use crate::{
     extract::{JsonBody, Path},
 };
 
-/// Characters of a name, which is for people.
-const NAME_CHARS_MAX: usize = 200;
-
-/// A hundred years.
-const EXPIRES_DAYS_MAX: u32 = 36_500;
-
 /// Tokens, the newest first.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenList {
@@ -159,27 +153,11 @@ impl TryFrom<TokenRequest> for NewToken {
     type Error = Error;
 
     fn try_from(request: TokenRequest) -> Result<Self, Error> {
-        let is_bad_name = |name: &String| {
-            name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control)
-        };
-        if request.name.as_ref().is_some_and(is_bad_name) {
-            return Err(Error::BadJson(format!(
-                "name: at most {NAME_CHARS_MAX} characters, and no control characters"
-            )));
-        }
-        let is_far = |days| !(1..=EXPIRES_DAYS_MAX).contains(&days);
-        if request.expires_days.is_some_and(is_far) {
-            return Err(Error::BadJson(format!(
-                "expires_days: from 1 to {EXPIRES_DAYS_MAX}"
-            )));
-        }
         let domains = request.domains.map(DomainList::new).transpose();
-        Ok(Self {
-            name: request.name.filter(|name| !name.is_empty()),
-            scope: request.scope.into(),
-            domains: domains.map_err(|error| Error::BadJson(format!("domains: {error}")))?,
-            expires_days: request.expires_days,
-        })
+        let domains = domains.map_err(|error| Error::BadJson(format!("domains: {error}")))?;
+        Self::new(request.name, request.scope.into())
+            .and_then(|new| new.for_domains(domains).expiring(request.expires_days))
+            .map_err(|error| Error::BadJson(error.to_string()))
     }
 }
 
@@ -207,6 +185,9 @@ pub(super) async fn list(
     post, path = "/api/v1/tokens", operation_id = "create_token", tag = "Access", request_body = TokenRequest,
     responses(
         (status = 201, description = "The token", body = MadeToken),
+        (status = 413, description = "`too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`not_json`: the content type is another one", body = Problem,
+            content_type = "application/problem+json"),
         (status = 422, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
         Problem
     )

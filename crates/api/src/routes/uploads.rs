@@ -243,12 +243,15 @@ async fn accept_all(
     accepted
 }
 
-/// Sees the work through, whether or not the client waits for the answer.
+/// Sees the work through, whether or not the client waits for the answer; only a stop that has waited long enough breaks it
+/// off. What is not committed then is rolled back, and was not acknowledged.
 async fn finish(
     state: State,
     work: impl Future<Output = Result<Vec<Accepted>, Error>> + Send + 'static,
 ) -> Result<Response, Error> {
+    let work = state.abort.clone().run_until_cancelled_owned(work);
     let accepted = state.tasks.spawn(work).await?;
+    let accepted = accepted.unwrap_or(Err(store::Error::Closed.into()));
     let accepted = accepted.inspect_err(|error| state.metrics.count_refusal(error.code()))?;
     Ok(answer(accepted))
 }

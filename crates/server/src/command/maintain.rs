@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use store::{Action, Actor, Change, Store};
+use store::{Actor, Store};
 
 use crate::{Config, cli::MigrateArgs, database::Database, exit::Exit, output};
 
@@ -41,16 +41,11 @@ pub(crate) async fn verify(config: &Config) -> Result<Exit> {
 /// Makes the rollup anew.
 pub(crate) async fn rebuild(config: &Config) -> Result<Exit> {
     let database = Database::open_migrated(config).await?;
-    let rebuilt = rebuild_all(&database.store).await;
+    let rebuilt = database.store.rebuild(&Actor::cli()).await;
     database.close().await;
     rebuilt?;
     output::print("rebuilt the rollup\n")?;
     Ok(Exit::Done)
-}
-
-async fn rebuild_all(store: &Store) -> Result<(), store::Error> {
-    store.rebuild().await?;
-    record(store, Change::new(Action::Rebuilt)).await
 }
 
 /// Brings the schema up to date and, where that is asked for, spreads it over a cluster.
@@ -58,7 +53,10 @@ pub(crate) async fn migrate(config: &Config, args: &MigrateArgs) -> Result<Exit>
     let database = Database::open(config).await?;
     let migrated = match args.distribute {
         true => distribute(&database.store).await,
-        false => database.store.migrate().await.map(|()| Vec::new()),
+        false => {
+            let migrated = database.store.migrate_for(&Actor::cli()).await;
+            migrated.map(|()| Vec::new())
+        }
     };
     database.close().await;
     let distributed = migrated?;
@@ -77,13 +75,6 @@ async fn distribute(store: &Store) -> Result<Vec<&'static str>, store::Error> {
     if !store.is_cluster().await? {
         return Err(store::Error::NoCluster);
     }
-    store.migrate().await?;
-    let tables = store.distribute().await?;
-    let detail = serde_json::json!({ "tables": tables });
-    record(store, Change::new(Action::Distributed).with(detail)).await?;
-    Ok(tables)
-}
-
-async fn record(store: &Store, change: Change) -> Result<(), store::Error> {
-    store.record_change(&Actor::cli(), &change).await
+    store.migrate_for(&Actor::cli()).await?;
+    store.distribute(&Actor::cli()).await
 }

@@ -16,9 +16,6 @@ use crate::{
     output::{self, per_cent},
 };
 
-/// Days of a range that is not given.
-const DEFAULT_DAYS: i64 = 30;
-
 /// Sources asked of the database at a time.
 const PAGE: i64 = 1_000;
 
@@ -49,7 +46,7 @@ async fn find(store: &Store, domain: &str, args: &SourcesArgs) -> Result<(Range,
             .await?
             .unwrap_or(today),
     };
-    let from = args.from.unwrap_or(to - Duration::days(DEFAULT_DAYS - 1));
+    let from = args.from.unwrap_or(Range::up_to(to).from);
     if from > to {
         bail!("the range from {from} to {to} has no day");
     }

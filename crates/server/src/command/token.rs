@@ -9,7 +9,7 @@ use crate::{
     Config,
     cli::{SummaryFormat, TokenArgs, TokenScope},
     database::Database,
-    exit::Exit,
+    exit::{Exit, Misuse},
     output,
 };
 
@@ -17,18 +17,16 @@ use crate::{
 pub(crate) async fn create(config: &Config, args: TokenArgs) -> Result<Exit> {
     let domains = match args.domain {
         domains if domains.is_empty() => None,
-        domains => Some(DomainList::new(domains).context("--domain")?),
+        domains => Some(DomainList::new(domains).context(Misuse("--domain"))?),
     };
-    let new = NewToken {
-        name: args.name,
-        scope: match args.scope {
-            TokenScope::Read => Scope::Read,
-            TokenScope::Ingest => Scope::Ingest,
-            TokenScope::Admin => Scope::Admin,
-        },
-        domains,
-        expires_days: args.expires,
+    let scope = match args.scope {
+        TokenScope::Read => Scope::Read,
+        TokenScope::Ingest => Scope::Ingest,
+        TokenScope::Admin => Scope::Admin,
     };
+    let new = NewToken::new(args.name, scope)
+        .and_then(|new| new.for_domains(domains).expiring(args.expires))
+        .context(Misuse("the token"))?;
     let database = Database::open_migrated(config).await?;
     let made = database.store.create_token(&new, &Actor::cli()).await;
     database.close().await;

@@ -80,7 +80,7 @@ impl Store {
     pub async fn domain_id(&self, name: &str) -> Result<Option<i64>, Error> {
         Ok(
             sqlx::query_scalar!("select domain_id from domains where name = $1", name)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&self.reading)
                 .await?,
         )
     }
@@ -99,12 +99,12 @@ impl Store {
                     domain_id,
                     latest
                 )
-                .fetch_one(&self.pool)
+                .fetch_one(&self.reading)
                 .await?
             }
             None => {
                 sqlx::query_scalar!("select max(day) from reports where day <= $1", latest)
-                    .fetch_one(&self.pool)
+                    .fetch_one(&self.reading)
                     .await?
             }
         })
@@ -124,7 +124,7 @@ impl Store {
             domain_ids,
             latest
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?)
     }
 
@@ -149,7 +149,7 @@ impl Store {
             limit,
             visible.domain_ids()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let domains = rows
             .into_iter()
@@ -199,7 +199,7 @@ impl Store {
             range.from,
             range.to
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         let mut totals = HashMap::with_capacity(rows.len());
         let mut extents = HashMap::with_capacity(rows.len());
@@ -212,23 +212,7 @@ impl Store {
             totals.insert(row.domain_id, totals!(row));
         }
         let source_counts = self.source_counts(range, &extents).await?;
-        let report_counts: HashMap<i64, i64> = sqlx::query!(
-            r#"
-            select domain_id, count(*) as "count!"
-            from reports
-            where domain_id = any($1)
-                and day between $2 and $3
-            group by domain_id
-            "#,
-            &domain_ids,
-            range.from,
-            range.to
-        )
-        .fetch_all(&self.pool)
-        .await?
-        .into_iter()
-        .map(|row| (row.domain_id, row.count))
-        .collect();
+        let report_counts = self.report_counts(&domain_ids, range).await?;
         let latest = stream::iter(domain_ids)
             .map(|domain_id| self.latest_policy(domain_id, range.to))
             .buffered(LATEST_AT_ONCE)
@@ -244,6 +228,32 @@ impl Store {
                 source_count: source_counts.get(&domain_id).copied().unwrap_or_default(),
                 latest,
             })
+            .collect())
+    }
+
+    /// How many reports each of these domains has whose day is in the range.
+    async fn report_counts(
+        &self,
+        domain_ids: &[i64],
+        range: Range,
+    ) -> Result<HashMap<i64, i64>, Error> {
+        let rows = sqlx::query!(
+            r#"
+            select domain_id, count(*) as "count!"
+            from reports
+            where domain_id = any($1)
+                and day between $2 and $3
+            group by domain_id
+            "#,
+            domain_ids,
+            range.from,
+            range.to
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.domain_id, row.count))
             .collect())
     }
 
@@ -272,7 +282,7 @@ impl Store {
         // So many domains at a time that their addresses are few together.
         for some in small.chunks(SMALL_AT_ONCE) {
             let mut sources: HashMap<i64, HashSet<IpAddr>> = HashMap::new();
-            let mut all = pin!(addresses(&self.pool, some, range, Span::ALL));
+            let mut all = pin!(addresses(&self.reading, some, range, Span::ALL));
             while let Some((domain_id, addresses)) = all.try_next().await? {
                 sources.entry(domain_id).or_default().extend(addresses);
             }
@@ -289,18 +299,13 @@ impl Store {
         range: Range,
         extent: Extent,
     ) -> Result<i64, Error> {
-        let parts = parts(&self.pool, domain_id, range, Span::ALL, extent).await?;
-        let _turn = self
-            .answers
-            .large
-            .acquire()
-            .await
-            .map_err(|_| Error::Closed)?;
+        let parts = parts(&self.reading, domain_id, range, Span::ALL, extent).await?;
+        let _turn = self.answers.turn(domain_id).await?;
         let domain_ids = [domain_id];
         let mut count = 0;
         for part in parts {
             let mut sources = HashSet::new();
-            let mut blocks = pin!(addresses(&self.pool, &domain_ids, range, part));
+            let mut blocks = pin!(addresses(&self.reading, &domain_ids, range, part));
             while let Some((_, addresses)) = blocks.try_next().await? {
                 sources.extend(addresses.into_iter().filter(|ip| part.contains(*ip)));
             }
@@ -323,7 +328,7 @@ impl Store {
             domain_id,
             to
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?)
     }
 
@@ -352,7 +357,7 @@ impl Store {
             range.from,
             range.to
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?)
     }
 
@@ -385,7 +390,7 @@ impl Store {
             range.from,
             range.to
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         Ok(rows
             .into_iter()

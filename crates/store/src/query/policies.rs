@@ -129,7 +129,7 @@ impl Store {
             after.map(|(_, org_name)| org_name),
             limit
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?)
     }
 
@@ -158,7 +158,7 @@ impl Store {
                 domain_id,
                 before
             )
-            .fetch(&self.pool)
+            .fetch(&self.reading)
         );
         let mut periods: Vec<PolicyPeriod> = Vec::new();
         let mut last_seen = None;

@@ -1,20 +1,19 @@
-//! Reports and their records, one by one.
+//! Reports, one by one.
 
-use std::net::IpAddr;
-
-use serde::Deserialize;
-use serde_json::Value;
-use sqlx::types::Json;
+use futures_util::TryStreamExt as _;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::{Error, Store, Visible, elements::Elements, record_block::BLOCK_RECORDS_MAX};
+use crate::{
+    Error, Store, Visible,
+    query::page::{Page, json_bytes, text_bytes},
+};
 
 /// A stored report without its records.
 #[derive(Clone, Debug)]
 #[expect(
     missing_docs,
-    reason = "the columns of the table reports, where they are described"
+    reason = "the columns of the table reports, where they are described; warnings are JSON"
 )]
 pub struct ReportRow {
     pub report_uid: Uuid,
@@ -41,7 +40,7 @@ pub struct ReportRow {
     pub xml_namespace: Option<String>,
     pub generator: Option<String>,
     pub errors: Vec<String>,
-    pub warnings: Value,
+    pub warnings: String,
     pub content_sha256: Vec<u8>,
     pub record_count: i64,
     pub skipped_count: i64,
@@ -73,26 +72,23 @@ pub struct ReportFilter {
     pub after: Option<(Date, Uuid)>,
 }
 
-/// A stored record.
-#[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the columns of the table records, where they are described"
-)]
-pub struct RecordRow {
-    pub position: i32,
-    pub source_ip: String,
-    pub message_count: i64,
-    pub disposition: Option<String>,
-    pub dkim_aligned: Option<bool>,
-    pub spf_aligned: Option<bool>,
-    pub reasons: Option<Value>,
-    pub header_from: Option<String>,
-    pub envelope_from: Option<String>,
-    pub envelope_to: Option<String>,
-    pub dkim: Option<Value>,
-    pub spf: Option<Value>,
-    pub odd_values: Option<Value>,
+impl ReportRow {
+    /// What it takes in a page: its texts.
+    fn bytes(&self) -> usize {
+        let texts = [
+            &self.email,
+            &self.extra_contact_info,
+            &self.domain_as_reported,
+            &self.fo,
+            &self.version,
+            &self.xml_namespace,
+            &self.generator,
+        ];
+        let texts = texts.into_iter().map(text_bytes);
+        let errors = self.errors.iter().map(String::len);
+        let always = self.domain.len() + self.org_name.len() + self.report_id.len();
+        always + texts.chain(errors).sum::<usize>() + json_bytes(&self.warnings)
+    }
 }
 
 impl Store {
@@ -101,14 +97,14 @@ impl Store {
         &self,
         filter: &ReportFilter,
         limit: i64,
-    ) -> Result<Vec<ReportRow>, Error> {
-        Ok(sqlx::query_as!(
+    ) -> Result<Page<ReportRow>, Error> {
+        let mut rows = sqlx::query_as!(
             ReportRow,
             r#"
             select
                 p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
                 p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
-                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
+                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings::text as "warnings!", p.content_sha256,
                 p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id,
                 p.mail_from_domain, p.mail_dkim_domains, p.mail_dmarc_pass
             from reports p
@@ -133,8 +129,15 @@ impl Store {
             limit,
             filter.visible.domain_ids()
         )
-        .fetch_all(&self.pool)
-        .await?)
+        .fetch(&self.reading);
+        let mut page = Page::new(limit);
+        while let Some(row) = rows.try_next().await? {
+            let bytes = row.bytes();
+            if !page.add(row, bytes) {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     /// One report.
@@ -145,7 +148,7 @@ impl Store {
             select
                 p.report_uid, d.name as domain, p.domain_as_reported, p.org_name, p.email, p.extra_contact_info, p.report_id,
                 p.begin_at, p.end_at, p.day, p.day_count, p.p, p.sp, p.np, p.adkim, p.aspf, p.pct, p.fo, p.testing,
-                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings, p.content_sha256,
+                p.discovery_method, p.version, p.xml_namespace, p.generator, p.errors, p.warnings::text as "warnings!", p.content_sha256,
                 p.record_count, p.skipped_count, p.message_count, p.dmarc_pass_count, p.received_at, p.delivery_id,
                 p.mail_from_domain, p.mail_dkim_domains, p.mail_dmarc_pass
             from reports p
@@ -154,132 +157,7 @@ impl Store {
             "#,
             report_uid
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.reading)
         .await?)
-    }
-
-    /// Records of a report in its order, those after `after`. `day` is that of the report: it finds the partition.
-    pub async fn records(
-        &self,
-        report_uid: Uuid,
-        day: Date,
-        after: Option<i32>,
-        limit: i64,
-    ) -> Result<Vec<RecordRow>, Error> {
-        let limit = usize::try_from(limit).unwrap_or(0);
-        let mut after = after;
-        let mut records: Vec<RecordRow> = Vec::new();
-        while records.len() < limit {
-            let room = limit - records.len();
-            // The first of them may hold records up to `after`.
-            let block_count = room.div_ceil(BLOCK_RECORDS_MAX) + 1;
-            let blocks = self
-                .record_blocks(report_uid, day, after, block_count as i64)
-                .await?;
-            let new = blocks.iter().flat_map(RecordBlock::records);
-            let new = new.filter(|record| after.is_none_or(|after| record.position > after));
-            records.extend(new.take(room));
-            if blocks.len() < block_count {
-                break;
-            }
-            after = records.last().map(|record| record.position).or(after);
-        }
-        Ok(records)
-    }
-
-    /// The blocks with the records of a report after `after`. So many as asked for and no more: of a statement that is
-    /// left early the connection reads the rest all the same, and there are reports with millions of records.
-    async fn record_blocks(
-        &self,
-        report_uid: Uuid,
-        day: Date,
-        after: Option<i32>,
-        limit: i64,
-    ) -> Result<Vec<RecordBlock>, Error> {
-        Ok(sqlx::query_as!(
-            RecordBlock,
-            r#"
-            select
-                first_position,
-                source_ips as "source_ips: Elements<IpAddr>",
-                message_counts as "message_counts: Elements<i64>",
-                result_numbers as "result_numbers: Elements<i16>",
-                positions as "positions: Elements<i32>",
-                results as "results: Json<Vec<RecordResult>>"
-            from record_blocks
-            where report_uid = $1
-                and day = $2
-                and first_position >= (
-                    select coalesce(max(first_position), 0)
-                    from record_blocks
-                    where report_uid = $1
-                        and day = $2
-                        and first_position <= $3
-                )
-            order by first_position
-            limit $4
-            "#,
-            report_uid,
-            day,
-            after.map_or(0, |after| after.saturating_add(1)),
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-}
-
-/// A row of `record_blocks` as it is read.
-pub(super) struct RecordBlock {
-    pub(super) first_position: i32,
-    pub(super) source_ips: Elements<IpAddr>,
-    pub(super) message_counts: Elements<i64>,
-    pub(super) result_numbers: Elements<i16>,
-    pub(super) positions: Option<Elements<i32>>,
-    pub(super) results: Json<Vec<RecordResult>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct RecordResult {
-    dkim_aligned: Option<bool>,
-    spf_aligned: Option<bool>,
-    disposition: Option<String>,
-    header_from: Option<String>,
-    envelope_from: Option<String>,
-    envelope_to: Option<String>,
-    reasons: Option<Value>,
-    dkim: Option<Value>,
-    spf: Option<Value>,
-    odd_values: Option<Value>,
-}
-
-impl RecordBlock {
-    pub(super) fn records(&self) -> impl Iterator<Item = RecordRow> {
-        let numbers = self.result_numbers.0.iter();
-        let columns = self.source_ips.0.iter().zip(&self.message_counts.0);
-        columns.zip(numbers).enumerate().filter_map(
-            |(place, ((source_ip, message_count), number))| {
-                let position = match &self.positions {
-                    Some(positions) => *positions.0.get(place)?,
-                    None => self.first_position + place as i32,
-                };
-                let result = self.results.get((*number as usize).checked_sub(1)?)?;
-                Some(RecordRow {
-                    position,
-                    source_ip: source_ip.to_string(),
-                    message_count: *message_count,
-                    disposition: result.disposition.clone(),
-                    dkim_aligned: result.dkim_aligned,
-                    spf_aligned: result.spf_aligned,
-                    reasons: result.reasons.clone(),
-                    header_from: result.header_from.clone(),
-                    envelope_from: result.envelope_from.clone(),
-                    envelope_to: result.envelope_to.clone(),
-                    dkim: result.dkim.clone(),
-                    spf: result.spf.clone(),
-                    odd_values: result.odd_values.clone(),
-                })
-            },
-        )
     }
 }

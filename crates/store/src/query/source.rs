@@ -7,10 +7,9 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    pin::pin,
 };
 
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sqlx::{PgPool, types::Json};
 use time::Date;
 
@@ -70,7 +69,7 @@ impl Store {
             latest,
             visible.domain_ids()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?;
         let months = sqlx::query_scalar!(
             r#"
@@ -80,13 +79,15 @@ impl Store {
                 and first_source <= $2::text::inet
                 and last_source >= $2::text::inet
                 and month <= $3
+                and ($4::bigint[] is null or domain_ids && $4)
             order by month desc
             "#,
             i16::from(bucket(source_ip)),
             source_ip.to_string(),
-            latest
+            latest,
+            visible.domain_ids()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?;
         for month in months {
             if last_day.is_some_and(|day| day >= last_of_month(month)) {
@@ -139,7 +140,7 @@ impl Store {
             latest,
             visible.domain_ids()
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.reading)
         .await?)
     }
 
@@ -154,10 +155,13 @@ impl Store {
     ) -> Result<SourceTotals, Error> {
         let mut domains: HashMap<i64, DomainSums> = HashMap::new();
         let mut days: BTreeMap<Date, Totals> = BTreeMap::new();
-        let mut found = pin!(found(&self.pool, source_ip, range));
+        let mut found = match visible.domain_ids() {
+            None => found(&self.reading, source_ip, range).boxed(),
+            Some(domain_ids) => found_within(&self.reading, domain_ids, source_ip, range).boxed(),
+        };
         while let Some(found) = found.try_next().await? {
             found.each_sum(source_ip, |domain_id, day, sum| {
-                if (range.from..=range.to).contains(&day) && visible.holds(domain_id) {
+                if (range.from..=range.to).contains(&day) {
                     let domain = domains.entry(domain_id).or_insert(DomainSums::new(day));
                     domain.add(day, sum);
                     days.entry(day).or_default().add(sum);
@@ -203,7 +207,7 @@ impl Store {
             "select domain_id, name from domains where domain_id = any($1)",
             &domain_ids
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?
         .into_iter()
         .map(|row| (row.domain_id, row.name))
@@ -405,6 +409,75 @@ fn found(
         first_of_month(range.to),
         range.from,
         range.to
+    )
+    .fetch(pool)
+    .map_err(Error::from)
+}
+
+/// The same of some domains: nothing of others leaves the database. One row for each of them and month.
+fn found_within(
+    pool: &PgPool,
+    domain_ids: &[i64],
+    source_ip: IpAddr,
+    range: Range,
+) -> impl Stream<Item = Result<Found, Error>> {
+    sqlx::query_as!(
+        Found,
+        r#"
+        select
+            sum.domain_id,
+            null::date as day,
+            null::json as "keys: Json<Vec<Key>>",
+            null::bigint[] as "domain_ids: Elements<_>",
+            array_agg(sum.day) as "days: Elements<_>",
+            array_agg(sum.result) as "numbers!: Elements<_>",
+            array_agg(sum.message_count) as "message_counts!: Elements<_>",
+            array_agg(coalesce(sum.source_report_count, 1)) as "source_report_counts: Elements<_>"
+        from (
+            select
+                *,
+                coalesce(width_bucket($2::text::inet, source_ips), 0) + 1 as first_place,
+                width_bucket($1::text::inet, source_ips) as last_place
+            from source_blocks
+            where bucket = $3
+                and month between $4 and $5
+                and first_source <= $1::text::inet
+                and last_source >= $1::text::inet
+            offset 0
+        ) as merged
+        cross join lateral unnest(
+            domain_ids[first_place:last_place], days[first_place:last_place], results[first_place:last_place],
+            message_counts[first_place:last_place], source_report_counts[first_place:last_place]
+        ) as sum (domain_id, day, result, message_count, source_report_count)
+        where first_place <= last_place
+            and sum.domain_id = any($8)
+        group by sum.domain_id, merged.month
+        union all
+        select
+            domain_id, day, keys, null, null, key_numbers[first_place:last_place], message_counts[first_place:last_place],
+            source_report_counts[first_place:last_place]
+        from (
+            select
+                *,
+                coalesce(width_bucket($2::text::inet, source_ips), 0) + 1 as first_place,
+                width_bucket($1::text::inet, source_ips) as last_place
+            from source_day_arrivals
+            where day between $6 and $7
+                and domain_id = any($8)
+                and first_source <= $1::text::inet
+                and last_source >= $1::text::inet
+            offset 0
+        ) as arrived
+        where first_place <= last_place
+        "#,
+        source_ip.to_string(),
+        before(source_ip).map(|address| address.to_string()),
+        i16::from(bucket(source_ip)),
+        first_of_month(range.from),
+        first_of_month(range.to),
+        range.from,
+        range.to,
+        domain_ids
     )
     .fetch(pool)
     .map_err(Error::from)

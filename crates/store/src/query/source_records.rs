@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt as _;
 use sqlx::types::Json;
 use time::Date;
 use uuid::Uuid;
 
-use super::reports::{RecordBlock, RecordResult, RecordRow};
+use super::{
+    page::{PAGE_BYTES_MAX, Page},
+    records::{RecordBlock, RecordResult, RecordRow, Wanted},
+};
 use crate::{Error, Store, elements::Elements, query::Range};
 
 /// A record, and the report it is from.
@@ -36,6 +38,14 @@ struct Place {
     source_ip: IpAddr,
 }
 
+/// A block with records of the source.
+struct SourceBlock {
+    org_name: String,
+    /// The JSON of this block and of those that were read before it.
+    bytes_through: i64,
+    block: RecordBlock,
+}
+
 impl Store {
     /// The records of a source in the reports of a domain, those of the latest days first.
     pub async fn source_records(
@@ -45,7 +55,7 @@ impl Store {
         range: Range,
         after: Option<SourceRecordKey>,
         limit: i64,
-    ) -> Result<Vec<SourceRecord>, Error> {
+    ) -> Result<Page<SourceRecord>, Error> {
         let range = Range {
             to: after.map_or(range.to, |(day, ..)| range.to.min(day)),
             ..range
@@ -56,17 +66,18 @@ impl Store {
         };
         let days = self.days_of_source(place, range).await?;
         let mut days = days.as_slice();
-        let mut records = Vec::new();
+        let mut after = after;
+        let mut page = Page::new(limit);
         let mut count = FIRST_DAYS;
-        let limit = usize::try_from(limit).unwrap_or(0);
-        while records.len() < limit && !days.is_empty() {
+        while page.room() > 0 && !days.is_empty() {
             let (next, rest) = days.split_at(count.min(days.len()));
-            self.add_source_records(place, next, after, limit, &mut records)
+            after = self
+                .add_source_records(place, next, after, &mut page)
                 .await?;
             days = rest;
             count *= 2;
         }
-        Ok(records)
+        Ok(page)
     }
 
     /// Days of reports that may have records of a source, the latest first: those on which the rollup counts it, and those
@@ -94,91 +105,123 @@ impl Store {
             range.to,
             place.source_ip.to_string()
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.reading)
         .await?)
     }
 
-    /// Adds the records of a source in the reports of these days, until there are as many as wanted.
+    /// Adds the records of a source in the reports of these days, as far as the page has room. Returns the place in the list
+    /// up to which it has looked.
     async fn add_source_records(
         &self,
         place: Place,
         days: &[Date],
+        mut after: Option<SourceRecordKey>,
+        page: &mut Page<SourceRecord>,
+    ) -> Result<Option<SourceRecordKey>, Error> {
+        while page.room() > 0 {
+            // Each block has such a record; all that the first one has may be on the page before.
+            let block_count = page.room() + 1;
+            let blocks = self
+                .blocks_of_source(place, days, after, block_count as i64)
+                .await?;
+            let mut is_last = blocks.len() < block_count;
+            for SourceBlock {
+                org_name,
+                bytes_through,
+                block,
+            } in blocks
+            {
+                let seen = after.filter(|(_, report_uid, _)| *report_uid == block.report_uid);
+                let wanted = Wanted {
+                    after: seen.map(|(.., position)| position),
+                    source_ip: Some(place.source_ip),
+                };
+                self.add_records(&block, wanted, page, |record| SourceRecord {
+                    report_uid: block.report_uid,
+                    day: block.day,
+                    org_name: org_name.clone(),
+                    record,
+                })
+                .await?;
+                after = Some((block.day, block.report_uid, block.last_position()));
+                is_last &= bytes_through <= PAGE_BYTES_MAX as i64;
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(after)
+    }
+
+    /// Blocks with records of a source: so many, or so many that they fill a page.
+    async fn blocks_of_source(
+        &self,
+        place: Place,
+        days: &[Date],
         after: Option<SourceRecordKey>,
-        limit: usize,
-        records: &mut Vec<SourceRecord>,
-    ) -> Result<(), Error> {
-        let address = place.source_ip.to_string();
-        // Each row has such a record; all that the first one has may be on the page before.
-        let row_count = limit.saturating_sub(records.len()) + 1;
-        let mut rows = sqlx::query!(
+        limit: i64,
+    ) -> Result<Vec<SourceBlock>, Error> {
+        Ok(sqlx::query!(
             r#"
-            select
-                p.report_uid,
-                p.day,
-                p.org_name,
-                b.first_position,
-                b.source_ips as "source_ips: Elements<IpAddr>",
-                b.message_counts as "message_counts: Elements<i64>",
-                b.result_numbers as "result_numbers: Elements<i16>",
-                b.positions as "positions: Elements<i32>",
-                b.results as "results: Json<Vec<RecordResult>>"
-            from reports p
-            join record_blocks b
-                on b.domain_id = p.domain_id and b.report_uid = p.report_uid and b.day = p.day
-            where p.domain_id = $1
-                and p.day = any($2)
-                and b.day = any($2)
-                and $3::text::inet = any(b.source_ips)
-                and (
-                    $4::date is null
-                    or (p.day, p.report_uid) < ($4, $5)
-                    or (
-                        (p.day, p.report_uid) = ($4, $5)
-                        and coalesce(
-                            b.positions[cardinality(b.positions)],
-                            b.first_position + cardinality(b.source_ips) - 1
-                        ) > $6
+            with found as materialized (
+                select
+                    p.report_uid, p.day, p.org_name, b.first_position, b.source_ips, b.message_counts, b.result_numbers,
+                    b.positions, b.results
+                from reports p
+                join record_blocks b on b.domain_id = p.domain_id and b.report_uid = p.report_uid and b.day = p.day
+                where p.domain_id = $1
+                    and p.day = any($2) and b.day = any($2)
+                    and $3::text::inet = any(b.source_ips)
+                    and (
+                        $4::date is null
+                        or (p.day, p.report_uid) < ($4, $5)
+                        or (
+                            (p.day, p.report_uid) = ($4, $5)
+                            and coalesce(
+                                b.positions[cardinality(b.positions)], b.first_position + cardinality(b.source_ips) - 1
+                            ) > $6
+                        )
                     )
-                )
-            order by p.day desc, p.report_uid desc, b.first_position
-            limit $7
+                order by p.day desc, p.report_uid desc, b.first_position
+                limit $7
+            )
+            select
+                report_uid as "report_uid!", day as "day!", org_name as "org_name!", first_position as "first_position!",
+                source_ips as "source_ips!: Elements<IpAddr>", message_counts as "message_counts!: Elements<i64>",
+                result_numbers as "result_numbers!: Elements<i16>", positions as "positions?: Elements<i32>",
+                case when bytes <= $8 then results end as "results?: Json<Vec<RecordResult>>",
+                bytes_through as "bytes_through!"
+            from (
+                select *, sum(bytes) over (order by day desc, report_uid desc, first_position) as bytes_through
+                from (select *, octet_length(results::text) as bytes from found) as measured
+            ) as counted
+            where bytes_through - bytes <= $8
+            order by day desc, report_uid desc, first_position
             "#,
             place.domain_id,
             days,
-            address,
+            place.source_ip.to_string(),
             after.map(|(day, ..)| day),
             after.map(|(_, report_uid, _)| report_uid),
             after.map(|(.., position)| position),
-            i64::try_from(row_count).unwrap_or(i64::MAX)
+            limit,
+            PAGE_BYTES_MAX as i64
         )
-        .fetch(&self.pool);
-        while let Some(row) = rows.try_next().await? {
-            let block = RecordBlock {
+        .map(|row| SourceBlock {
+            org_name: row.org_name,
+            bytes_through: row.bytes_through,
+            block: RecordBlock {
+                report_uid: row.report_uid,
+                day: row.day,
                 first_position: row.first_position,
                 source_ips: row.source_ips,
                 message_counts: row.message_counts,
                 result_numbers: row.result_numbers,
                 positions: row.positions,
                 results: row.results,
-            };
-            let seen = after.and_then(|(_, report_uid, position)| {
-                (report_uid == row.report_uid).then_some(position)
-            });
-            let room = limit.saturating_sub(records.len());
-            records.extend(
-                block
-                    .records()
-                    .filter(|record| record.source_ip == address)
-                    .filter(|record| seen.is_none_or(|seen| record.position > seen))
-                    .take(room)
-                    .map(|record| SourceRecord {
-                        report_uid: row.report_uid,
-                        day: row.day,
-                        org_name: row.org_name.clone(),
-                        record,
-                    }),
-            );
-        }
-        Ok(())
+            },
+        })
+        .fetch_all(&self.reading)
+        .await?)
     }
 }

@@ -1,16 +1,17 @@
 //! Questions about sources: who sends mail in a domain's name.
 
-use std::{cmp::Reverse, net::IpAddr};
+use std::{cmp::Reverse, net::IpAddr, panic::resume_unwind};
 
 use foldhash::{HashMap, HashMapExt as _};
 use futures_util::TryStreamExt as _;
 use time::Date;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use crate::{
     Error, Store,
     query::{
         Range, Totals,
-        answers::{KEPT_ROWS_MAX, SUMS_MIN},
+        answers::{KEPT_ROWS_MAX, SUMS_MIN, TURN_SUMS_MIN},
         blocks::{Block, Extent, Span, blocks, extent, parts},
     },
     rollup::{Sum, SumKey},
@@ -74,7 +75,7 @@ impl Store {
         filter: &SourceFilter,
         limit: i64,
     ) -> Result<Vec<SourceRow>, Error> {
-        let Some(extent) = extent(&self.pool, domain_id, range).await? else {
+        let Some(extent) = extent(&self.reading, domain_id, range).await? else {
             return Ok(Vec::new());
         };
         // Long pages are those of exports, which nobody asks for again.
@@ -106,27 +107,47 @@ impl Store {
             Some((address, prefix)) => Span::of_net(address, prefix),
             None => Span::ALL,
         };
-        let parts = parts(&self.pool, domain_id, range, span, extent).await?;
-        let _turn = match parts.len() {
-            1 => None,
-            _ => Some(
-                self.answers
-                    .large
-                    .acquire()
-                    .await
-                    .map_err(|_| Error::Closed)?,
-            ),
+        let parts = parts(&self.reading, domain_id, range, span, extent).await?;
+        let turn = match extent.sum_count {
+            ..TURN_SUMS_MIN => None,
+            _ => Some(self.answers.turn(domain_id).await?),
         };
-        let mut ranked = Vec::new();
+        let mut first = Vec::new();
+        let mut take = |rows: Vec<SourceRow>| {
+            first.extend(rows);
+            keep_first(&mut first, limit, |row| filter.sort.place(row));
+        };
+        let mut ranking: Option<JoinHandle<_>> = None;
         for part in parts {
-            let blocks: Vec<Block> = blocks(&self.pool, domain_id, range, part)
+            // While the part before is ranked.
+            let blocks: Vec<Block> = blocks(&self.reading, domain_id, range, part)
+                .map_ok(|block| block.within(part))
                 .try_collect()
                 .await?;
-            ranked.extend(rank(&blocks, filter, part, limit)?);
-            keep_first(&mut ranked, limit, |row| filter.sort.place(row));
+            if let Some(ranking) = ranking.take() {
+                take(done(ranking).await?);
+            }
+            let filter = filter.clone();
+            let held = (turn.clone(), self.answers.core().await?);
+            ranking = Some(spawn_blocking(move || {
+                let _held = held;
+                rank(&blocks, &filter, part, limit)
+            }));
         }
-        ranked.sort_unstable_by_key(|row| filter.sort.place(row));
-        Ok(ranked)
+        if let Some(ranking) = ranking {
+            take(done(ranking).await?);
+        }
+        first.sort_unstable_by_key(|row| filter.sort.place(row));
+        Ok(first)
+    }
+}
+
+/// What work on another thread comes to.
+async fn done<T>(work: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+    match work.await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_)) => Err(Error::Closed),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     copy::copy_rows,
     delivery::OutcomeRow,
     domains::{self, Domains},
-    few::{FEW_RECORDS, insert_few},
+    few::{FEW_BYTES, FEW_RECORDS, insert_few},
     fill::fill_rollup,
     identity::{day_of, report_uid},
     ledger::{Progress, record_deliveries},
@@ -190,6 +190,9 @@ async fn insert_candidates(
             kept.insert(stored.report_uid, before);
         }
     }
+    if kept.len() < candidates.len() {
+        return Err(Error::Deleted);
+    }
     Ok(kept)
 }
 
@@ -203,13 +206,14 @@ async fn write_records(
     let mut blocks = Vec::new();
     let mut sums: BTreeMap<(i64, Date), Vec<Sum<'_>>> = BTreeMap::new();
     let mut long = Vec::new();
-    let mut record_count = 0;
+    let (mut record_count, mut size_bytes) = (0, 0);
     for row in rows {
         if !inserted.contains(&row.report_uid) {
             continue;
         }
         let records = candidates[&(row.domain_id, row.report_uid)].records;
         record_count += records.len();
+        size_bytes += records.iter().map(Record::size_bytes).sum::<usize>();
         blocks.extend(record_blocks(row.key(), records));
         if row.day_count == 1 {
             sums.entry((row.domain_id, row.day))
@@ -226,7 +230,9 @@ async fn write_records(
     }
     match record_count {
         0 => {}
-        1..=FEW_RECORDS => insert_few(connection, &blocks, &source_days).await?,
+        1..=FEW_RECORDS if size_bytes <= FEW_BYTES => {
+            insert_few(connection, &blocks, &source_days).await?;
+        }
         _ => {
             copy_rows(connection, "record_blocks", blocks.into_iter()).await?;
             copy_rows(connection, "source_day_arrivals", source_days.into_iter()).await?;

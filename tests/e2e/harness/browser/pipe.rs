@@ -101,6 +101,18 @@ impl Pipe {
         method: &str,
         parameters: Value,
     ) -> Value {
+        self.ask(session, method, parameters)
+            .await
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// As `call`; an error where the method is refused.
+    pub(super) async fn ask(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        parameters: Value,
+    ) -> Result<Value, Value> {
         let id = self.number.fetch_add(1, Ordering::Relaxed);
         let mut message = json!({"id": id, "method": method, "params": parameters});
         if let Some(session) = session {
@@ -115,8 +127,10 @@ impl Pipe {
             .await
             .unwrap_or_else(|_| panic!("no answer to {method}"))
             .unwrap_or_else(|_| panic!("Chromium went away at {method}"));
-        assert!(answer.get("error").is_none(), "{message}: {answer}");
-        answer["result"].clone()
+        match answer.get("error") {
+            Some(error) => Err(error.clone()),
+            None => Ok(answer["result"].clone()),
+        }
     }
 
     /// What happened so far.

@@ -39,9 +39,13 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// The whole way: to the provider, signs in there, and back. Returns the last answer.
+    /// The whole way: to the provider, signs in there, and back; or as far as it goes. Returns the last answer.
     pub(crate) async fn sign_in(&mut self, service: &Service) -> Response {
-        let (cookie, callback) = self.until_back(service, "/").await;
+        let answer = self.begin(service, "/").await;
+        if !place(&answer).starts_with(&self.provider.issuer) {
+            return answer;
+        }
+        let (cookie, callback) = self.come_back(service, &answer).await;
         let client = service.nobody().header("cookie", &cookie);
         client.ask(&callback).await
     }
@@ -60,10 +64,18 @@ impl<'a> Visitor<'a> {
         service: &Service,
         return_to: &str,
     ) -> (String, String) {
+        let answer = self.begin(service, return_to).await;
+        self.come_back(service, &answer).await
+    }
+
+    async fn begin(&self, service: &Service, return_to: &str) -> Response {
         let path = format!("/api/v1/session/oidc?return_to={}", query(return_to));
-        let answer = service.nobody().ask(&path).await;
-        let cookie = cookie_of(&answer, "ruad_oidc").unwrap_or_else(|| panic!("{answer:?}"));
-        let callback = self.at_provider(place(&answer)).await;
+        service.nobody().ask(&path).await
+    }
+
+    async fn come_back(&mut self, service: &Service, begun: &Response) -> (String, String) {
+        let cookie = cookie_of(begun, "ruad_oidc").unwrap_or_else(|| panic!("{begun:?}"));
+        let callback = self.at_provider(place(begun)).await;
         let origin = format!("http://{}", service.address);
         let callback = callback.strip_prefix(&origin).unwrap().to_owned();
         (cookie, callback)

@@ -27,12 +27,14 @@ pub(super) fn render(document: &Value) -> String {
 <link rel="stylesheet" href="/docs.css">
 </head>
 <body>
-<nav>
+<a class="skip" href="#main">Skip to the content</a>
+<nav aria-label="Contents">
 <p class="title">{title} <small>{version}</small></p>
 {contents}<p><a href="#schemas">Schemas</a></p>
 <p><a href="/api/v1/openapi.json">openapi.json</a></p>
+<p><a href="/">The web page</a></p>
 </nav>
-<main>
+<main id="main" tabindex="-1">
 <h1>The API of {title}</h1>
 {introduction}{sections}<section id="schemas">
 <h2>Schemas</h2>
@@ -109,7 +111,7 @@ impl Page<'_> {
             let json = serde_json::to_string_pretty(&example).expect("keys are strings");
             _ = writeln!(
                 html,
-                "<details>\n<summary>Example answer</summary>\n<pre>{}</pre>\n</details>",
+                "<details>\n<summary>Example answer</summary>\n<pre tabindex=\"0\">{}</pre>\n</details>",
                 escape(&json)
             );
         }
@@ -285,8 +287,9 @@ fn table<const N: usize>(heads: [&str; N], rows: &str) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let heads = heads.map(|head| format!("<th>{head}</th>")).concat();
-    format!("<table>\n<tr>{heads}</tr>\n{rows}</table>\n")
+    let heads = heads.map(|head| format!("<th scope=\"col\">{head}</th>"));
+    let heads = heads.concat();
+    format!("<table>\n<thead>\n<tr>{heads}</tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
 }
 
 fn row<const N: usize>(cells: [&str; N]) -> String {
