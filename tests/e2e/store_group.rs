@@ -191,6 +191,27 @@ async fn a_delivery_tried_again_is_answered_as_before() {
     store.close().await;
 }
 
+/// Two processes may have the same mail in hand when its mailbox passes from one to the other.
+#[tokio::test]
+async fn deliveries_tried_again_beside_their_duplicates_are_answered_as_before() {
+    let database = Database::fresh().await;
+    let store = database.store();
+    let [one, other] = [Uuid::now_v7(), Uuid::now_v7()];
+    let submissions = |order: [Uuid; 2]| {
+        let submissions = order.map(|id| submission_as(id, &[report("1", 5)]));
+        submissions.into_iter().collect::<Vec<_>>()
+    };
+    let first = submit_all(&store, submissions([one, other])).await;
+
+    let again = submit_all(&store, submissions([other, one])).await;
+
+    assert_eq!(first, [Outcome::Stored, Outcome::Duplicate]);
+    assert_eq!(again, [Outcome::Duplicate, Outcome::Stored]);
+    let commits = "select count(distinct xmin::text) from deliveries";
+    assert_eq!(database.value::<i64>(commits).await, 1);
+    store.close().await;
+}
+
 /// What a coordinator may leave that crashes after a node has committed and before itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_lost_from_the_ledger_is_back_when_it_is_tried_again() {

@@ -17,7 +17,6 @@ impl Session<'_> {
         if self.config.after == After::Leave || outcomes.is_empty() {
             return Ok(());
         }
-        self.check_lease()?;
         if self.selected.is_read_only {
             self.trouble.get_or_insert(Fault::ReadOnly {
                 folder: self.config.folder.clone(),
@@ -47,12 +46,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// We may have been held up, and by now another process may be at work on the same mails.
-    pub(super) fn check_lease(&self) -> Result<(), Fault> {
+    /// Runs a command that changes mail, if the mailbox is still ours: we may have been held up since the last answer, and
+    /// another process may be at work on the same mails by now.
+    async fn change(&mut self, command: &str) -> Result<(), Fault> {
         if *self.held.borrow() <= Instant::now() {
             return Err(Fault::LeaseLost);
         }
-        Ok(())
+        self.imap.run(command, |_| {}).await
     }
 
     async fn file_done(&mut self, set: &str) -> Result<(), Fault> {
@@ -82,7 +82,7 @@ impl Session<'_> {
 
     async fn mark(&mut self, set: &str, flags: &str) -> Result<(), Fault> {
         let marking = format!("UID STORE {set} +FLAGS.SILENT ({flags})");
-        self.imap.run(&marking, |_| {}).await.map_err(as_mark)
+        self.change(&marking).await.map_err(as_mark)
     }
 
     pub(super) async fn delete(&mut self, set: &str) -> Result<(), Fault> {
@@ -90,7 +90,7 @@ impl Session<'_> {
         // A plain EXPUNGE would remove what others have marked as well.
         if self.imap.can("UIDPLUS") {
             let removing = format!("UID EXPUNGE {set}");
-            self.imap.run(&removing, |_| {}).await.map_err(as_mark)?;
+            self.change(&removing).await.map_err(as_mark)?;
         }
         Ok(())
     }
@@ -116,10 +116,10 @@ impl Session<'_> {
     async fn try_move(&mut self, set: &str, folder: &str) -> Result<(), Fault> {
         if self.imap.can("MOVE") {
             let moving = format!("UID MOVE {set} {}", quoted(folder));
-            return self.imap.run(&moving, |_| {}).await;
+            return self.change(&moving).await;
         }
         let copying = format!("UID COPY {set} {}", quoted(folder));
-        self.imap.run(&copying, |_| {}).await?;
+        self.change(&copying).await?;
         self.delete(set).await
     }
 

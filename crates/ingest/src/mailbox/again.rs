@@ -45,7 +45,6 @@ impl Session<'_> {
             if copied.is_empty() {
                 continue;
             }
-            self.check_lease()?;
             outcomes.retain(|(uid, _)| !copied.contains(uid));
             match self.delete(&uid_set(&copied)).await {
                 Err(fault @ Fault::Mark(_)) => {

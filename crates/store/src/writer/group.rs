@@ -170,7 +170,6 @@ async fn insert_candidates(
             let kept = Kept {
                 delivery_id: new.submission.delivery.delivery_id,
                 content_sha256: new.summary.content_sha256.to_vec(),
-                here: true,
             };
             (*uid, kept)
         })
@@ -185,7 +184,6 @@ async fn insert_candidates(
             let before = Kept {
                 delivery_id: stored.delivery_id,
                 content_sha256: stored.content_sha256,
-                here: false,
             };
             kept.insert(stored.report_uid, before);
         }
@@ -248,8 +246,6 @@ async fn write_records(
 struct Kept {
     delivery_id: Uuid,
     content_sha256: Vec<u8>,
-    /// Stored by this transaction, for the first document that brings it.
-    here: bool,
 }
 
 fn outcomes(
@@ -257,10 +253,10 @@ fn outcomes(
     kept: &HashMap<Uuid, Kept>,
     twins: &HashMap<Uuid, Twin>,
 ) -> Vec<Vec<OutcomeRow>> {
-    let mut taken = HashSet::new();
     submissions
         .iter()
         .map(|submission| {
+            let mut taken = HashSet::new();
             submission
                 .documents
                 .iter()
@@ -293,9 +289,8 @@ fn outcome(
     if kept.content_sha256 != summary.content_sha256 {
         return Outcome::Conflict;
     }
-    // The same delivery tried again after a commit whose answer was lost: it did store the report.
-    let again = !kept.here && kept.delivery_id == submission.delivery.delivery_id;
-    if first && (kept.here || again) {
+    // By this commit, or by an earlier one whose answer was lost: then the delivery is tried again.
+    if first && kept.delivery_id == submission.delivery.delivery_id {
         Outcome::Stored
     } else {
         Outcome::Duplicate
