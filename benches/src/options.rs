@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) const USAGE: &str = "usage: scripts/bench [--only parser|unpack|import|huge|uploads|api] [--quick] \
     [--records N,N,...] [--skip-parsedmarc] [--runs N] [--calls N]
   --only       one part; import includes the duplicates
-  --quick      small inputs and a database of 1,000,000 records: some minutes instead of an hour and a half
+  --quick      small inputs and a database of 1,000,000 records: some minutes instead of about two hours
   --records    about so many records in the databases that the API is asked about (1000000,20000000,200000000)
   --runs       runs of each import (3)
   --calls      calls of each route that are measured (200)

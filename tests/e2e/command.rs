@@ -30,9 +30,11 @@ async fn exit_codes_tell_what_happened() {
         (&["show", bad, good], 3),
         (&["show", "/nowhere/at/all"], 1),
         (&["show"], 2),
+        (&["show", "--format", "csv", "--no-records", good], 2),
         (&["sources", "example.com"], 0),
         (&["sources", "nowhere.example"], 1),
         (&["sources", "example.com", "--from", "yesterday"], 2),
+        (&["sources", "example.com", "--from", "9999-12-31"], 2),
         (&["verify"], 0),
         (&["rebuild"], 0),
         (&["migrate"], 0),
@@ -51,6 +53,7 @@ async fn exit_codes_tell_what_happened() {
             2,
         ),
         (&["token", "create", "--scope", "read", "--name", "a\tb"], 2),
+        (&["mailbox", "test", "nothing"], 2),
         (&["healthcheck", "--listen", "127.0.0.1:1"], 1),
     ] {
         let ended = Program::new(arguments).on(&database).run().await;

@@ -36,8 +36,8 @@ pub(crate) use scripted::{Fault, Folders, Scripted};
 pub(crate) use service::{Service, query};
 pub(crate) use tokens::{Failure, Tokens};
 
-/// How long to wait for what must happen.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+/// How long to wait for what must happen: far longer than it takes, also where much else is at work.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Waits until a condition holds. What takes long is looked at less often: looking takes time from what is waited for.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {

@@ -80,7 +80,7 @@ async fn what_does_not_work_is_said_with_what_to_do() {
         assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
     }
     let ended = testing(&dovecot, "dmrac", &[]).run().await;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("configured are: dmarc"), "{ended:?}");
 }
 

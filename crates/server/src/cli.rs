@@ -18,8 +18,8 @@ use crate::{
 ///
 /// Without DATABASE_URL (or database.url) ruad runs a private PostgreSQL in RUAD_DATA (default ./ruad-data).
 ///
-/// Exit codes: 0 done; 1 our failure, nothing is lost, run it again; 2 usage or configuration; 3 done, but something was
-/// rejected.
+/// Exit codes: 0 done; 1 not done: there is no such thing, or ours is the fault, nothing is lost, run it again; 2 usage or
+/// configuration; 3 done, but something was rejected.
 #[derive(Debug, Parser)]
 #[command(name = "ruad", version, arg_required_else_help = true)]
 struct Cli {
@@ -118,7 +118,7 @@ enum SessionCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    /// read: all answers; ingest: only uploads; admin: everything.
+    /// read: all answers but tokens and the audit; ingest: only uploads; admin: everything.
     #[arg(long, value_enum)]
     pub(crate) scope: TokenScope,
     /// What it is for.

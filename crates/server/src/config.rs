@@ -16,11 +16,15 @@ use toml::{Table, Value};
 use crate::{database, log, retention};
 
 /// Variables of the environment that begin like keys and are none.
-const OTHER_VARIABLES: [&str; 4] = [
+const OTHER_VARIABLES: [&str; 8] = [
+    "RUAD_CHROMIUM",
     "RUAD_CONFIG",
     "RUAD_CORPUS",
+    "RUAD_GENERATOR",
     "RUAD_REQUIRE_CITUS",
+    "RUAD_SCREENSHOTS",
     "RUAD_TEST_SCHEMAS",
+    "RUAD_TOKEN",
 ];
 
 /// Keys that have another name now.

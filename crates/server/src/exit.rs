@@ -7,7 +7,7 @@ use std::{fmt, process::ExitCode};
 pub(crate) enum Exit {
     /// Done.
     Done,
-    /// Our failure: nothing is lost, run it again.
+    /// Not done: there is no such thing, or ours is the fault, nothing is lost, run it again.
     Failed,
     /// Done, but something was rejected.
     Rejected,

@@ -28,7 +28,7 @@ const EXPIRES_DAYS_MAX: u32 = 36_500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// All answers.
+    /// All answers, but for tokens and the audit.
     Read,
     /// Uploads, and nothing else.
     Ingest,

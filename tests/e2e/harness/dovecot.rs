@@ -23,6 +23,7 @@ use tokio::{
 
 use self::{guard::Guard, installation::Installation};
 use super::{
+    DEADLINE,
     certificates::{Certificates, Identity},
     eventually,
 };
@@ -33,7 +34,7 @@ pub(crate) use mailbox::Mailbox;
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = DEADLINE;
 
 /// How long sessions may take to end when the server stops.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -53,7 +53,7 @@ pub(super) struct Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TokenScope {
-    /// All answers.
+    /// All answers, but for tokens and the audit.
     Read,
     /// Uploads, and nothing else.
     Ingest,

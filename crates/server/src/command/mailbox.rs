@@ -1,9 +1,14 @@
 //! `ruad mailbox test NAME`: what works of a mailbox, step by step.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use ingest::mailbox::{self, Auth, Step};
 
-use crate::{Config, database::Database, exit::Exit, output};
+use crate::{
+    Config,
+    database::Database,
+    exit::{Exit, Misuse},
+    output,
+};
 
 /// Tries the mailbox, changes nothing in it, and prints each step as it is done.
 pub(crate) async fn test(config: &Config, name: &str) -> Result<Exit> {
@@ -13,7 +18,7 @@ pub(crate) async fn test(config: &Config, name: &str) -> Result<Exit> {
             [] => "there is none in the configuration (see --config)".to_owned(),
             names => format!("configured are: {}", names.join(", ")),
         };
-        anyhow::bail!("no mailbox {name:?}; {known}");
+        return Err(anyhow!("there is no {name:?}; {known}")).context(Misuse("the mailbox"));
     };
     let database = match mailbox.auth {
         Auth::RefreshToken => Database::open(config).await.ok(),

@@ -4,14 +4,14 @@ mod csv;
 mod json;
 mod text;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use ingest::Found;
 use report::{Body, Content, Error, Limits, Parser, Record, Summary, Xml, unpack};
 
 use crate::{
     Config,
     cli::{Format, ShowArgs},
-    exit::Exit,
+    exit::{Exit, Misuse},
 };
 
 /// Records held at a time.
@@ -70,7 +70,10 @@ pub(crate) fn show(config: &Config, args: &ShowArgs) -> Result<Exit> {
         Format::Text => Box::new(text::Text::new(!args.no_records)),
         Format::Json => Box::new(json::Json::new(!args.no_records)),
         Format::Csv if args.no_records => {
-            bail!("CSV has a line for each record: --no-records leaves nothing")
+            return Err(anyhow!(
+                "CSV has a line for each record, so that nothing is left"
+            ))
+            .context(Misuse("--no-records"));
         }
         Format::Csv => Box::new(csv::Csv::new()?),
     };

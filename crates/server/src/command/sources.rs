@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 use store::{Range, SourceFilter, SourceKey, SourceRow, SourceSort, Store};
 use time::Duration;
@@ -12,7 +12,7 @@ use crate::{
     cli::{Format, Sort, SourcesArgs},
     clock,
     database::Database,
-    exit::Exit,
+    exit::{Exit, Misuse},
     output::{self, per_cent},
 };
 
@@ -48,7 +48,7 @@ async fn find(store: &Store, domain: &str, args: &SourcesArgs) -> Result<(Range,
     };
     let from = args.from.unwrap_or(Range::up_to(to).from);
     if from > to {
-        bail!("the range from {from} to {to} has no day");
+        return Err(anyhow!("the range from {from} to {to} has no day")).context(Misuse("--from"));
     }
     let range = Range { from, to };
     let mut filter = SourceFilter {
