@@ -380,28 +380,56 @@ async fn what_the_ledger_refuses_is_rejected_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_delivery_of_a_group_keeps_its_own_bytes() {
+    let database = Database::fresh().await;
+    let store = database.store();
+    submit(&store, submission(&[report("1", 1)])).await;
+    let conflict = |number: u64| {
+        let mut conflict = submission(&[report("1", 2 + number)]);
+        // Some small, some large.
+        let body = format!("{number} ").repeat(100 * (1 + number as usize));
+        conflict.delivery.size_bytes = body.len() as u64;
+        conflict.delivery.body = Body::Memory(body.into());
+        conflict
+    };
+    let conflicts: Vec<Submission> = (0..150).map(conflict).collect();
+    let deliveries: Vec<Delivery> = conflicts.iter().map(|one| one.delivery.clone()).collect();
+
+    let outcomes = submit_all(&store, conflicts).await;
+
+    assert_eq!(outcomes, [Outcome::Conflict; 150]);
+    for delivery in deliveries {
+        let Body::Memory(body) = delivery.body else {
+            panic!("no bytes in memory")
+        };
+        let kept = store.raw_piece(delivery.delivery_id, 0).await.unwrap();
+        assert_eq!(kept, Some(body));
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_outcome_stands_though_the_file_was_cut_meanwhile() {
     let database = Database::fresh().await;
     let store = database.store();
     submit(&store, submission(&[report("1", 5)])).await;
-    let mut conflict = submission(&[report("1", 6)]);
-    conflict.delivery.body = Body::File(Arc::new(tempfile::tempfile().unwrap()));
+    for size_bytes in [100, 1_000_000] {
+        let mut conflict = submission(&[report("1", 6)]);
+        conflict.delivery.body = Body::File(Arc::new(tempfile::tempfile().unwrap()));
+        conflict.delivery.size_bytes = size_bytes;
 
-    let outcomes = submit_all(&store, vec![conflict]).await;
+        let outcomes = submit_all(&store, vec![conflict]).await;
 
-    assert_eq!(outcomes, [Outcome::Conflict]);
-    assert_eq!(
+        assert_eq!(outcomes, [Outcome::Conflict]);
+    }
+
+    let count = async |table: &str| -> i64 {
         database
-            .value::<i64>("select count(*) from deliveries")
-            .await,
-        2
-    );
-    assert_eq!(
-        database
-            .value::<i64>("select count(*) from quarantine")
-            .await,
-        0
-    );
+            .value(&format!("select count(*) from {table}"))
+            .await
+    };
+    assert_eq!(count("deliveries").await, 3);
+    assert_eq!(count("quarantine").await, 0);
     store.close().await;
 }
 

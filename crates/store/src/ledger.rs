@@ -53,11 +53,19 @@ pub(crate) async fn record_deliveries<'a>(
 ) -> Result<(), Error> {
     let rows: Vec<_> = deliveries.collect();
     insert_deliveries(connection, &rows, progress).await?;
-    for (delivery, documents) in rows {
-        let is_at_hand = delivery.sha256.is_some() && delivery.size_bytes <= KEEP_RAW_BYTES_MAX;
-        if is_at_hand && documents.iter().any(OutcomeRow::keeps_raw) {
-            keep_raw(connection, delivery).await?;
-        }
+    let (small, large): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .filter(|(delivery, documents)| {
+            let is_at_hand = delivery.sha256.is_some() && delivery.size_bytes <= KEEP_RAW_BYTES_MAX;
+            is_at_hand && documents.iter().any(OutcomeRow::keeps_raw)
+        })
+        .map(|(delivery, _)| *delivery)
+        .partition(|delivery| delivery.size_bytes <= SMALL_BYTES);
+    for together in small.chunks(SMALL_TOGETHER) {
+        keep_small(connection, together).await?;
+    }
+    for delivery in large {
+        keep_raw(connection, delivery).await?;
     }
     Ok(())
 }
@@ -116,10 +124,44 @@ async fn insert_deliveries(
     Ok(())
 }
 
+/// The bytes of deliveries that are no larger are kept with one statement for so many of them.
+const SMALL_BYTES: u64 = 16 * 1024;
+const SMALL_TOGETHER: usize = 64;
+
+/// Keeps the bytes of small deliveries, over what an earlier try kept.
+async fn keep_small(connection: &mut PgConnection, deliveries: &[&Delivery]) -> Result<(), Error> {
+    let (mut ids, mut bodies) = (Vec::new(), Vec::new());
+    for delivery in deliveries {
+        match read_piece(&delivery.body, 0, delivery.size_bytes) {
+            Ok(body) => {
+                ids.push(delivery.delivery_id);
+                bodies.push(body);
+            }
+            Err(error) => check_gone(delivery, error)?,
+        }
+    }
+    sqlx::query!(
+        r#"
+        insert into quarantine (delivery_id, raw)
+        select delivery_id, raw
+        from unnest($1::uuid[], $2::bytea[]) as new (delivery_id, raw)
+        on conflict (delivery_id) do update
+        set
+            kept_at = excluded.kept_at,
+            raw = excluded.raw
+        "#,
+        &ids,
+        &column(&bodies, |body| body.as_ref()) as _
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Bytes read and sent at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Keeps the bytes of a delivery. They go to the database piece by piece: many at a time, each as large as a delivery may
+/// Keeps the bytes of a larger delivery. They go to the database piece by piece: many at a time, each as large as a delivery may
 /// be, would be more than a process may use.
 async fn keep_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<(), Error> {
     // What an earlier try kept: COPY knows no conflicts. The delivery's row is ours until the end of the transaction.
@@ -132,14 +174,21 @@ async fn keep_raw(connection: &mut PgConnection, delivery: &Delivery) -> Result<
     let mut savepoint = connection.begin().await?;
     match copy_raw(&mut savepoint, delivery).await {
         Ok(()) => Ok(savepoint.commit().await?),
-        Err(CopyError::Body(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            // The file was cut under us. Its outcome stands all the same.
-            tracing::warn!(delivery.id = %delivery.delivery_id, "the bytes of a delivery are gone and cannot be kept");
+        Err(CopyError::Body(error)) => {
+            check_gone(delivery, error)?;
             Ok(savepoint.rollback().await?)
         }
-        Err(CopyError::Body(error)) => Err(sqlx::Error::Io(error).into()),
         Err(CopyError::Database(error)) => Err(error.into()),
     }
+}
+
+/// The outcome of a delivery whose file was cut under us stands all the same; other errors are ours.
+fn check_gone(delivery: &Delivery, error: io::Error) -> Result<(), Error> {
+    if error.kind() != io::ErrorKind::UnexpectedEof {
+        return Err(sqlx::Error::Io(error).into());
+    }
+    tracing::warn!(delivery.id = %delivery.delivery_id, "the bytes of a delivery are gone and cannot be kept");
+    Ok(())
 }
 
 /// Why bytes could not be copied.
