@@ -51,7 +51,9 @@ pub(crate) async fn record_deliveries<'a>(
     deliveries: impl Iterator<Item = (&'a Delivery, &'a Vec<OutcomeRow>)>,
     progress: Progress,
 ) -> Result<(), Error> {
-    let rows: Vec<_> = deliveries.collect();
+    let mut rows: Vec<_> = deliveries.collect();
+    // Two processes that have the same mails in hand must not wait for each other.
+    rows.sort_by_key(|(delivery, _)| delivery.delivery_id);
     insert_deliveries(connection, &rows, progress).await?;
     let (small, large): (Vec<_>, Vec<_>) = rows
         .iter()
