@@ -232,17 +232,13 @@ async fn parse_batch(intake: &Intake, batch: Batch, received_at: OffsetDateTime)
         found.push((name, delivery.map_err(Error::Read)));
     }
     // One that is alone may be large: it needs somebody who takes what is read of it piece by piece.
-    let mut parsed = match &mut deliveries[..] {
-        [alone] => match parse(intake, alone.clone()).await {
-            Ok(parsed) => vec![Some(Ok(parsed))],
-            Err(error) => vec![Some(Err(error))],
-        },
-        _ => match parse_together(intake, deliveries).await {
-            Ok(parsed) => parsed,
-            Err(error) => vec![Some(Err(error))],
-        },
-    }
-    .into_iter();
+    let parsed = match &deliveries[..] {
+        [alone] => vec![Some(parse(intake, alone.clone()).await)],
+        _ => parse_together(intake, deliveries)
+            .await
+            .unwrap_or_else(|error| vec![Some(Err(error))]),
+    };
+    let mut parsed = parsed.into_iter();
     let read = found.into_iter().map(|(name, delivery)| {
         let read = delivery.and_then(|delivery| {
             let parsed = parsed.next().flatten().transpose()?;
