@@ -63,20 +63,13 @@ const CLASSES: [u16; 3] = [2, 4, 5];
 impl Default for Counts {
     /// Whatever may be counted is there from the beginning: Prometheus does not see a counter rise that begins at 1.
     fn default() -> Self {
-        let outcomes = [
-            Outcome::Stored,
-            Outcome::Duplicate,
-            Outcome::Conflict,
-            Outcome::Rejected,
-            Outcome::NotAggregate,
-        ];
         let requests = access::routes().flat_map(|(method, route)| {
             let route = Cow::Borrowed(route);
             let asked = Asked { route, method };
             CLASSES.map(|class| ((asked.clone(), class), 0))
         });
         Self {
-            uploads: outcomes.map(|outcome| (outcome.as_str(), 0)).into(),
+            uploads: Outcome::ALL.map(|outcome| (outcome.as_str(), 0)).into(),
             refusals: REFUSALS.map(|code| (code, 0)).into(),
             requests: requests.collect(),
             durations: BTreeMap::new(),

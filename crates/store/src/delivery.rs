@@ -57,6 +57,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Stored,
+        Self::Duplicate,
+        Self::Conflict,
+        Self::Rejected,
+        Self::NotAggregate,
+    ];
+
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,15 +79,9 @@ impl Outcome {
 
     /// The outcome for its word.
     pub fn from_word(word: &str) -> Option<Self> {
-        [
-            Self::Stored,
-            Self::Duplicate,
-            Self::Conflict,
-            Self::Rejected,
-            Self::NotAggregate,
-        ]
-        .into_iter()
-        .find(|outcome| outcome.as_str() == word)
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
     }
 
     /// How much it asks for attention: a delivery is as serious as its most serious document.
@@ -190,9 +193,16 @@ impl OutcomeRow {
 
     /// What it takes in memory, about.
     pub fn size_bytes(&self) -> usize {
-        let texts = [&self.detail, &self.org_name, &self.domain, &self.report_id];
-        let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
-        size_of_val(self) + self.path.len() + texts
+        let texts = [
+            &self.code,
+            &self.detail,
+            &self.element,
+            &self.org_name,
+            &self.domain,
+            &self.report_id,
+        ];
+        let texts = texts.into_iter().map(text_bytes);
+        size_of_val(self) + self.path.len() + texts.sum::<usize>()
     }
 
     /// The same outcome with what the report's header says.
@@ -224,20 +234,6 @@ impl OutcomeRow {
             skipped_count: Some(summary.skipped_count),
             message_count: Some(summary.message_count),
         }
-    }
-
-    /// What it takes in a page: itself and its texts.
-    pub(crate) fn bytes(&self) -> usize {
-        let texts = [
-            &self.code,
-            &self.detail,
-            &self.element,
-            &self.org_name,
-            &self.domain,
-            &self.report_id,
-        ];
-        let texts = texts.into_iter().map(text_bytes);
-        size_of::<Self>() + self.path.len() + texts.sum::<usize>()
     }
 
     /// Whether the delivery's bytes are kept because of this document.

@@ -44,7 +44,7 @@ pub struct DeliveryRow {
 impl DeliveryRow {
     /// What it takes in a page.
     fn bytes(&self) -> usize {
-        let documents = self.documents.iter().map(OutcomeRow::bytes);
+        let documents = self.documents.iter().map(OutcomeRow::size_bytes);
         text_bytes(&self.name) + documents.sum::<usize>()
     }
 
